@@ -1,0 +1,81 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/exec_context.h"
+#include "base/file.h"
+#include "base/philox.h"
+
+namespace chimera {
+namespace {
+
+TEST(Philox, KnownAnswers) {
+  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, 0, 0),
+            (PhiloxBlock{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u}));
+  EXPECT_EQ(Philox4x32({~0u, ~0u, ~0u, ~0u}, ~0u, ~0u),
+            (PhiloxBlock{0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu}));
+  EXPECT_EQ(Philox4x32({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, 0xa4093822u, 0x299f31d0u),
+            (PhiloxBlock{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u}));
+}
+
+TEST(ExecContext, RunsEachIndexOnce) {
+  for (int threads : {1, 2, 5}) {
+    ExecContext exec(threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> hits(37);
+      exec.ParallelFor(37, [&](int64_t i) { ++hits[static_cast<size_t>(i)]; });
+      for (const auto& hit : hits) ASSERT_EQ(hit.load(), 1);
+    }
+  }
+}
+
+class FileTest : public testing::Test {
+ protected:
+  std::string Path(const std::string& name) { return testing::TempDir() + "/base_test_" + name; }
+};
+
+TEST_F(FileTest, AtomicWriteThenReadAndMap) {
+  const std::string path = Path("round_trip");
+  ASSERT_TRUE(WriteFileAtomic(path, "first").ok());
+  ASSERT_TRUE(WriteFileAtomic(path, "second").ok());
+  EXPECT_EQ(*ReadFile(path, 100), "second");
+  auto map = MmapFile::Open(path);
+  ASSERT_TRUE(map.ok());
+  EXPECT_EQ(map->bytes().size(), 6u);
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_F(FileTest, ErrorsNameThePathAndTheLimit) {
+  const std::string path = Path("limit");
+  ASSERT_TRUE(WriteFileAtomic(path, std::string(50, 'x')).ok());
+  const absl::Status too_big = ReadFile(path, 10).status();
+  EXPECT_EQ(too_big.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(too_big.message().find("limit of 10"), std::string::npos) << too_big;
+  EXPECT_EQ(ReadFile(Path("absent"), 10).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadFile(testing::TempDir(), 10).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// /dev/full refuses every byte, as a full disk does: the target must be left alone.
+TEST_F(FileTest, FullDiskLeavesTheOldFile) {
+  const std::string path = Path("full");
+  ASSERT_TRUE(WriteFileAtomic(path, "good").ok());
+  std::filesystem::remove(path + ".tmp");
+  std::filesystem::create_symlink("/dev/full", path + ".tmp");
+  const absl::Status status = WriteFileAtomic(path, "never");
+  EXPECT_FALSE(status.ok());
+  EXPECT_EQ(*ReadFile(path, 100), "good");
+  std::filesystem::remove(path + ".tmp");
+}
+
+TEST_F(FileTest, Sha256OfEmptyString) {
+  EXPECT_EQ(Sha256Hex(std::string_view("")),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+}  // namespace
+}  // namespace chimera
