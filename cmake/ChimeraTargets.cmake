@@ -2,8 +2,6 @@
 #   A static library chimera_<name>; its headers are included as "<name>/header.h".
 # chimera_test(name SRCS ... [DEPS ...] [LINK ...] [LABEL unit|golden|e2e])
 #   One GoogleTest binary; every TEST in it becomes a CTest case with a 60 s limit.
-# chimera_isa_sources(name BODY file ISAS baseline avx2 avx512)
-#   Compiles one kernel body once per instruction set; see docs/numerics.md.
 include(GoogleTest)
 
 function(chimera_library name)
@@ -30,4 +28,31 @@ function(chimera_test name)
     CHIMERA_BINARY_DIR="${CMAKE_BINARY_DIR}")
   gtest_discover_tests(${name} PROPERTIES TIMEOUT 60 LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60
     DISCOVERY_MODE PRE_TEST)
+endfunction()
+
+# chimera_isa_body(library body.cc [EXTRA_AVX512 flags])
+#   Adds body.cc to the library once per instruction set, as namespace CHIMERA_ISA (baseline, avx2,
+#   avx512). Bodies use no templates or inline functions with external linkage: one copy compiled for
+#   AVX-512 must never be linked into code that runs elsewhere.
+function(chimera_isa_body library body)
+  cmake_parse_arguments(ARG "" "" "EXTRA_AVX512" ${ARGN})
+  get_filename_component(stem ${body} NAME_WE)
+  set(isas baseline)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    list(APPEND isas avx2 avx512)
+  endif()
+  foreach(isa ${isas})
+    set(object chimera_${library}_${stem}_${isa})
+    add_library(${object} OBJECT ${body})
+    target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR}/libs)
+    target_compile_definitions(${object} PRIVATE CHIMERA_ISA=${isa} CHIMERA_ISA_${isa})
+    target_compile_options(${object} PRIVATE -O3)
+    if(isa STREQUAL "avx2")
+      target_compile_options(${object} PRIVATE -mavx2 -mf16c)
+    elseif(isa STREQUAL "avx512")
+      target_compile_options(${object} PRIVATE -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512
+                             ${ARG_EXTRA_AVX512})
+    endif()
+    target_sources(chimera_${library} PRIVATE $<TARGET_OBJECTS:${object}>)
+  endforeach()
 endfunction()

@@ -1,0 +1,110 @@
+// The Knot as the surface sees it: a local model or a remote service behind one interface
+// (DESIGN D4, D9, D15, D22). Adapters live in cluster.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace chimera {
+
+inline constexpr int kRowsMax = 1024;           // D4's bound K
+inline constexpr int kPenaltyWindow = 1024;     // tokens the repetition penalty looks back
+inline constexpr int kVerifyNodesMax = 4096;    // nodes of one pass; longer prompts take several
+
+// One position of a pass. Parents come before children; parent -1 is the last committed position.
+struct VerifyNode {
+  int32_t parent = -1;
+  int32_t token_id = 0;
+  bool want_distribution = false;
+  uint64_t mask_id = 0;                // grammar masks: 0 means none
+  std::vector<float> class_weights;    // at most 64, or empty
+};
+
+// What the knot does to logits before it returns them: penalty, bias, mask, temperature, in order.
+struct LogitTransform {
+  float temperature = 1.0f;         // 0: greedy, logits stay untempered
+  float repetition_penalty = 1.0f;  // over the last kPenaltyWindow tokens and the node's path
+  uint64_t class_table_id = 0;
+  int rows_max = kRowsMax;          // 1..kRowsMax
+  float top_p = 1.0f;               // rows beyond this mass may be left out
+};
+
+struct VerifyRequest {
+  std::vector<VerifyNode> nodes;
+  int32_t commit_node = -1;   // node of the previous pass to commit first; -1: nothing pending
+  bool commit_all = true;     // nodes form a chain and all of it is committed after the pass
+  int loops = 0;              // 0: the model's default
+  LogitTransform transform;
+};
+
+// Next-token distribution after one node, sparse and exact.
+struct NodeDistribution {
+  int32_t node = 0;
+  std::vector<int32_t> token_ids;   // by (-logit, id), after the transform
+  std::vector<float> logits;        // transformed
+  std::vector<float> raw_logits;    // of the same rows, before the transform
+  float log_sum_exp = 0.0f;         // over all allowed rows, transformed
+  float raw_log_sum_exp = 0.0f;     // over all rows, before the transform
+  float entropy_bits = 0.0f;        // of the transformed distribution
+  int32_t allowed_rows = 0;
+};
+
+struct VerifyResult {
+  std::vector<NodeDistribution> distributions;  // of the nodes that asked, in node order
+  int64_t position = 0;                         // committed positions afterwards
+  int tokens_run = 0;
+  int loops_run = 1;
+  float residual = 0.0f;
+};
+
+// One mutable timeline, pinned to one model. Destroying it frees the slot.
+// Thread-compatible, but Cancel may be called from any thread.
+class KnotStream {
+ public:
+  virtual ~KnotStream() = default;
+  virtual const std::string& model_id() const = 0;
+  // Runs one pass. Errors leave the stream unusable, except INVALID_ARGUMENT, which changes nothing.
+  virtual absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) = 0;
+  // Rows [first, first + count) of a node of the last Verify, in the same order.
+  virtual absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) = 0;
+  // Makes a running or later call return CANCELLED within one step. Thread-safe.
+  virtual void Cancel() = 0;
+};
+
+struct KnotModelInfo {
+  std::string model_id;
+  std::string name;
+  int vocab_size = 0;
+  int64_t weight_bytes = 0;
+  int64_t state_bytes = 0;
+  int streams_running = 0;
+  int streams_max = 0;
+};
+
+// One file of a model folder, in memory.
+struct ModelFile {
+  std::string name;
+  std::string bytes;
+};
+
+// Thread-safe.
+class Knot {
+ public:
+  virtual ~Knot() = default;
+  virtual absl::StatusOr<KnotModelInfo> CurrentModel() = 0;
+  // model_id empty: the current model. FAILED_PRECONDITION names both ids on a mismatch,
+  // RESOURCE_EXHAUSTED when every slot is taken. deadline_ns is on Clock::Real(); 0 means none.
+  virtual absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
+                                                           int64_t deadline_ns) = 0;
+  // config.json and tokenizer.model of a model.
+  virtual absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) = 0;
+  // Takes the model folder, checks it, and makes it current; returns its id.
+  virtual absl::StatusOr<std::string> Publish(const std::string& folder) = 0;
+};
+
+}  // namespace chimera

@@ -1,0 +1,150 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/philox.h"
+#include "tensor/kernels.h"
+#include "tensor/matmul.h"
+#include "tensor/tape.h"
+#include "tensor/vec.h"
+
+namespace chimera {
+namespace {
+
+std::vector<float> Random(int64_t n, uint32_t stream) {
+  const PhiloxStream rng(7, RngPurpose::kWeightInit, stream);
+  std::vector<float> x(static_cast<size_t>(n));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = rng.Uniform(i) * 2.0f - 1.0f;
+  return x;
+}
+
+std::vector<Isa> RunnableIsas() {
+  std::vector<Isa> isas;
+  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (isa <= BestIsa()) isas.push_back(isa);
+  }
+  return isas;
+}
+
+TEST(Vec, FunctionsAreAccurate) {
+  for (float x = -86.0f; x < 88.0f; x += 0.0173f) {
+    const double d = x;
+    EXPECT_NEAR(Exp1(x) / std::exp(d), 1.0, 4e-7) << x;
+    EXPECT_NEAR(Sigmoid1(x) * (1.0 + std::exp(-d)), 1.0, 4e-7) << x;
+    EXPECT_NEAR(Softplus1(x) / std::log1p(std::exp(d)), 1.0, 5e-7) << x;
+    EXPECT_NEAR(Tanh1(x / 20) / std::tanh(static_cast<double>(x / 20)), 1.0, 4e-7) << x;
+    const float e = Exp1(x);
+    EXPECT_NEAR(Log1(e), std::log(static_cast<double>(e)), 4e-7 * (1.0 + std::abs(d))) << x;
+  }
+  EXPECT_EQ(Exp1(-200.0f), 0.0f);
+  EXPECT_EQ(Tanh1(0.0f), 0.0f);
+  EXPECT_TRUE(std::isfinite(Exp1(1000.0f)));
+}
+
+// The matrix product against plain loops, in all orientations.
+TEST(Matmul, EqualsLoops) {
+  const int64_t m = 300, n = 33, k = 70;
+  for (bool trans_a : {false, true}) {
+    for (bool trans_b : {false, true}) {
+      for (bool accumulate : {false, true}) {
+        const auto a = Random(m * k, 1), b = Random(k * n, 2);
+        auto c = Random(m * n, 3);
+        auto want = c;
+        for (int64_t i = 0; i < m; ++i) {
+          for (int64_t j = 0; j < n; ++j) {
+            double sum = accumulate ? static_cast<double>(c[static_cast<size_t>(i * n + j)]) : 0.0;
+            for (int64_t t = 0; t < k; ++t) {
+              sum += static_cast<double>(a[static_cast<size_t>(trans_a ? t * m + i : i * k + t)]) *
+                     static_cast<double>(b[static_cast<size_t>(trans_b ? j * k + t : t * n + j)]);
+            }
+            want[static_cast<size_t>(i * n + j)] = static_cast<float>(sum);
+          }
+        }
+        ExecContext exec(2);
+        const MatmulShape shape{m, n, k, trans_a ? m : k, trans_b ? k : n, n, trans_a, trans_b,
+                                accumulate};
+        ParallelMatmul(&exec, shape, a.data(), b.data(), c.data());
+        for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], want[i], 1e-4) << i;
+      }
+    }
+  }
+}
+
+TEST(Matmul, ThreadsDoNotChangeBits) {
+  const int64_t m = 1000, n = 96, k = 200;
+  const auto a = Random(m * k, 4), b = Random(k * n, 5);
+  std::vector<uint16_t> a16(a.size()), b16(b.size());
+  Kernels().to_bf16(a.data(), m * k, a16.data());
+  Kernels().to_bf16(b.data(), k * n, b16.data());
+  std::vector<float> f32[2], bf16[2];
+  for (int threads : {1, 2}) {
+    ExecContext exec(threads);
+    const MatmulShape shape{m, n, k, k, n, n};
+    const auto t = static_cast<size_t>(threads - 1);
+    f32[t].resize(static_cast<size_t>(m * n));
+    bf16[t].resize(static_cast<size_t>(m * n));
+    ParallelMatmul(&exec, shape, a.data(), b.data(), f32[t].data());
+    ParallelMatmulBf16(&exec, shape, a16.data(), b16.data(), bf16[t].data());
+  }
+  EXPECT_EQ(std::memcmp(f32[0].data(), f32[1].data(), f32[0].size() * 4), 0);
+  EXPECT_EQ(std::memcmp(bf16[0].data(), bf16[1].data(), bf16[0].size() * 4), 0);
+}
+
+TEST(Kernels, SoftmaxAgainstDoubles) {
+  const auto x = Random(37, 6);
+  double sum = 0.0;
+  for (float v : x) sum += std::exp(static_cast<double>(v));
+  const float lse = Kernels().log_sum_exp(x.data(), 37);
+  EXPECT_NEAR(lse, std::log(sum), 1e-6);
+  std::vector<float> grad(37);
+  Kernels().softmax_grad(x.data(), 37, lse, 5, 0.5f, grad.data());
+  for (size_t i = 0; i < grad.size(); ++i) {
+    const double p = std::exp(static_cast<double>(x[i])) / sum;
+    EXPECT_NEAR(grad[i], 0.5 * (p - (i == 5 ? 1.0 : 0.0)), 1e-6);
+  }
+}
+
+TEST(Kernels, EveryIsaGivesTheSameBits) {
+  const auto x = Random(1003, 8);
+  const auto g = Random(1003, 9);
+  std::vector<float> reference;
+  for (Isa isa : RunnableIsas()) {
+    const TensorKernels& k = KernelsFor(isa);
+    std::vector<float> w = x, m(1003, 0.1f), v(1003, 0.2f), s(1003);
+    k.adamw({1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 2.0f, 3.0f, 0.7f}, 1003, w.data(), g.data(), m.data(),
+            v.data());
+    k.softmax_grad(x.data(), 1003, k.log_sum_exp(x.data(), 1003), 1, 1.0f, s.data());
+    std::vector<float> all = w;
+    all.insert(all.end(), m.begin(), m.end());
+    all.insert(all.end(), v.begin(), v.end());
+    all.insert(all.end(), s.begin(), s.end());
+    all.push_back(static_cast<float>(k.sum_squares(x.data(), 1003)));
+    if (reference.empty()) reference = all;
+    EXPECT_EQ(std::memcmp(all.data(), reference.data(), all.size() * 4), 0) << IsaName(isa);
+  }
+}
+
+TEST(Tape, RunsClosuresBackwardsAndSharesGradients) {
+  ExecContext exec(1);
+  Tape tape(&exec);
+  Var* x = tape.New(2, 3);
+  Var* y = tape.New(2, 3);
+  std::vector<int> order;
+  tape.OnBackward([&] { order.push_back(1); });
+  tape.OnBackward([&] { order.push_back(2); });
+  bool accumulate = true;
+  float* grad = tape.GradTarget(y, &accumulate);
+  EXPECT_FALSE(accumulate);
+  for (int i = 0; i < 6; ++i) grad[i] = 1.0f;
+  tape.PassGrad(y, x);
+  EXPECT_EQ(x->grad, y->grad);
+  tape.Backward();
+  EXPECT_EQ(order, (std::vector<int>{2, 1}));
+  tape.Reset();
+  EXPECT_GT(tape.arena().reserved_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace chimera

@@ -1,0 +1,146 @@
+// Sixteen virtual float lanes, the unit of every float kernel (DESIGN D2, docs/numerics.md).
+// The same source runs as one zmm, two ymm, four xmm or plain scalars and gives the same bits:
+// only +, -, *, / and integer operations, no fma, no library call; reductions fold in one order.
+// Everything here has internal linkage on purpose: kernels are compiled once per instruction set.
+// Free of Abseil.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace chimera {
+
+#define CHIMERA_VEC static inline __attribute__((always_inline, unused))
+
+typedef float F16 __attribute__((vector_size(64)));
+typedef int32_t I16 __attribute__((vector_size(64)));
+
+CHIMERA_VEC F16 Load(const float* p) {
+  F16 v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+CHIMERA_VEC void Store(float* p, F16 v) { std::memcpy(p, &v, sizeof(v)); }
+CHIMERA_VEC F16 Splat(float x) { return F16{} + x; }
+// The first n lanes, 0 <= n <= 16; the others are zero.
+CHIMERA_VEC F16 LoadN(const float* p, int n) {
+  F16 v = {};
+  std::memcpy(&v, p, sizeof(float) * static_cast<unsigned>(n));
+  return v;
+}
+CHIMERA_VEC void StoreN(float* p, F16 v, int n) {
+  std::memcpy(p, &v, sizeof(float) * static_cast<unsigned>(n));
+}
+CHIMERA_VEC F16 Select(I16 mask, F16 a, F16 b) { return mask ? a : b; }
+CHIMERA_VEC F16 Max(F16 a, F16 b) { return a > b ? a : b; }
+CHIMERA_VEC F16 Min(F16 a, F16 b) { return a < b ? a : b; }
+CHIMERA_VEC F16 Abs(F16 a) { return (F16)((I16)a & 0x7fffffff); }
+
+// The one order of every float sum: lane i + lane i+8, then +4, +2, +1.
+CHIMERA_VEC float FoldAdd(F16 v) {
+  float a[16];
+  std::memcpy(a, &v, sizeof(v));
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a[i] = a[i] + a[i + half];
+  }
+  return a[0];
+}
+CHIMERA_VEC float FoldMax(F16 v) {
+  float a[16];
+  std::memcpy(a, &v, sizeof(v));
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a[i] = a[i] > a[i + half] ? a[i] : a[i + half];
+  }
+  return a[0];
+}
+
+// Sum of a[i] * b[i]: lane j takes i = j, j + 16, ... in order.
+CHIMERA_VEC float Dot(const float* a, const float* b, int n) {
+  F16 sum = {};
+  int i = 0;
+  for (; i + 16 <= n; i += 16) sum = sum + Load(a + i) * Load(b + i);
+  if (i < n) sum = sum + LoadN(a + i, n - i) * LoadN(b + i, n - i);
+  return FoldAdd(sum);
+}
+
+// e^x, relative error below 3e-7; 0 below -87.3, about 2.4e38 above 88.3.
+CHIMERA_VEC F16 Exp(F16 x) {
+  const F16 clamped = Min(Max(x, Splat(-87.3f)), Splat(88.3f));
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const F16 n = (clamped * 1.44269504088896f + magic) - magic;
+  const F16 r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;  // ln 2 in two pieces
+  F16 p = Splat(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const I16 exponent = (__builtin_convertvector(n, I16) + 127) << 23;
+  return Select(x < -87.3f, F16{}, p * (F16)exponent);
+}
+
+// 2 atanh(z) for |z| <= 1/3, by its series.
+CHIMERA_VEC F16 TwoAtanh(F16 z) {
+  const F16 z2 = z * z;
+  F16 p = Splat(1.0f / 15);
+  p = p * z2 + 1.0f / 13;
+  p = p * z2 + 1.0f / 11;
+  p = p * z2 + 1.0f / 9;
+  p = p * z2 + 1.0f / 7;
+  p = p * z2 + 1.0f / 5;
+  p = p * z2 + 1.0f / 3;
+  p = p * z2 + 1.0f;
+  return (z + z) * p;
+}
+
+// Natural logarithm of a positive, normal x.
+CHIMERA_VEC F16 Log(F16 x) {
+  I16 bits = (I16)x;
+  // Mantissa into [sqrt(1/2), sqrt(2)): subtract the bits of sqrt(1/2), keep its exponent.
+  const I16 exponent = (bits - 0x3f3504f3) >> 23;
+  const F16 m = (F16)(bits - (exponent << 23));
+  const F16 e = __builtin_convertvector(exponent, F16);
+  return e * 0.693359375f + (e * -2.12194440e-4f + TwoAtanh((m - 1.0f) / (m + 1.0f)));
+}
+
+// ln(1 + u) for 0 <= u <= 1.
+CHIMERA_VEC F16 Log1p01(F16 u) { return TwoAtanh(u / (u + 2.0f)); }
+
+CHIMERA_VEC F16 Sigmoid(F16 x) {
+  const F16 e = Exp(-Abs(x));
+  return Select(x >= 0.0f, Splat(1.0f), e) / (e + 1.0f);
+}
+CHIMERA_VEC F16 Silu(F16 x) { return x * Sigmoid(x); }
+// ln(1 + e^x)
+CHIMERA_VEC F16 Softplus(F16 x) { return Max(x, F16{}) + Log1p01(Exp(-Abs(x))); }
+CHIMERA_VEC F16 LogSigmoid(F16 x) { return -Softplus(-x); }
+
+CHIMERA_VEC F16 Tanh(F16 x) {
+  const F16 a = Abs(x);
+  const F16 e = Exp(a * -2.0f);
+  const F16 far = (Splat(1.0f) - e) / (e + 1.0f);
+  // Near zero the difference above cancels: x - x^3/3 + ... up to x^11.
+  const F16 a2 = a * a;
+  F16 p = Splat(-1382.0f / 155925);
+  p = p * a2 + 62.0f / 2835;
+  p = p * a2 - 17.0f / 315;
+  p = p * a2 + 2.0f / 15;
+  p = p * a2 - 1.0f / 3;
+  p = p * a2 + 1.0f;
+  const F16 t = Select(a < 0.25f, a * p, far);
+  return Select(x < 0.0f, -t, t);
+}
+
+// One value at a time, the same bits as a lane.
+CHIMERA_VEC float Exp1(float x) { return Exp(Splat(x))[0]; }
+CHIMERA_VEC float Log1(float x) { return Log(Splat(x))[0]; }
+CHIMERA_VEC float Sigmoid1(float x) { return Sigmoid(Splat(x))[0]; }
+CHIMERA_VEC float Softplus1(float x) { return Softplus(Splat(x))[0]; }
+CHIMERA_VEC float Tanh1(float x) { return Tanh(Splat(x))[0]; }
+
+// Correctly rounded square root.
+CHIMERA_VEC float Sqrt1(float x) { return __builtin_sqrtf(x); }
+
+}  // namespace chimera

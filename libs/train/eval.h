@@ -1,0 +1,31 @@
+// Bits per byte of a served model over a text, DESIGN D7: one pass, state carried, the first token
+// predicted from end-of-text, every byte counted once. The same plane that serves.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/exec_context.h"
+#include "model/model.h"
+
+namespace chimera {
+
+struct EvalResult {
+  double bpb = 0;
+  int64_t bytes = 0;
+  int64_t tokens = 0;
+  double seconds = 0;
+  double nats = 0;  // summed over tokens
+};
+
+// progress(done_tokens, total_tokens) may be empty. INVALID_ARGUMENT for an empty text.
+// logprobs, when given, receives the natural log-probability of every token.
+absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view text,
+                                        ExecContext* exec,
+                                        const std::function<void(int64_t, int64_t)>& progress,
+                                        std::vector<float>* logprobs = nullptr);
+
+}  // namespace chimera
