@@ -16,8 +16,8 @@ namespace chimera {
 // Reads a whole file; RESOURCE_EXHAUSTED when it is larger than max_bytes, NOT_FOUND when absent.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes);
 
-// Writes path.tmp, syncs it, renames it over path and syncs the folder: afterwards path holds either
-// the old bytes or all of the new ones, also after a crash or on a full disk.
+// Writes path.tmp, syncs it, renames it over path and syncs the folder: afterwards path holds
+// either the old bytes or all of the new ones, also after a crash or on a full disk.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
 
 // Creates the folder and its parents; OK when it is there already.

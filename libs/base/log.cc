@@ -24,7 +24,8 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 spdlog::logger& Logger() {
   static spdlog::logger& logger = *[] {
-    auto* made = new spdlog::logger("chimera", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    auto* made =
+        new spdlog::logger("chimera", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
     return made;
   }();
@@ -35,8 +36,6 @@ spdlog::logger& Logger() {
 
 void SetLogLevel(LogLevel level) { Logger().set_level(ToSpdlog(level)); }
 
-void Log(LogLevel level, std::string_view message) {
-  Logger().log(ToSpdlog(level), "{}", message);
-}
+void Log(LogLevel level, std::string_view message) { Logger().log(ToSpdlog(level), "{}", message); }
 
 }  // namespace chimera

@@ -23,7 +23,8 @@ enum class RngPurpose : uint32_t {
 
 using PhiloxBlock = std::array<uint32_t, 4>;
 
-// One block of four words. counter = (index_lo, index_hi, stream, purpose), key = (seed_lo, seed_hi).
+// One block of four words. counter = (index_lo, index_hi, stream, purpose), key = (seed_lo,
+// seed_hi).
 constexpr PhiloxBlock Philox4x32(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53u} * counter[0];

@@ -21,9 +21,9 @@ class BraidState {
   // State of one layer: for GD the convolution taps then H matrices 64 x 64 (row = key dim);
   // for XM H matrices 64 x 64, H vectors n of 64, H scalars m.
   std::span<float> layer(int index) {
-    return std::span(floats_).subspan(offsets_[static_cast<size_t>(index)],
-                                      offsets_[static_cast<size_t>(index) + 1] -
-                                          offsets_[static_cast<size_t>(index)]);
+    return std::span(floats_).subspan(
+        offsets_[static_cast<size_t>(index)],
+        offsets_[static_cast<size_t>(index) + 1] - offsets_[static_cast<size_t>(index)]);
   }
   std::span<const float> floats() const { return floats_; }
 

@@ -20,7 +20,7 @@ class Model {
   // config implies, and the tokenizer against vocab_size. Errors name the file and the fault.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& folder);
 
-  const std::string& id() const { return id_; }          // 64 hex digits
+  const std::string& id() const { return id_; }  // 64 hex digits
   const std::string& folder() const { return folder_; }
   const Config& config() const { return config_; }
   const ModelConfig& shape() const { return config_.model; }

@@ -21,8 +21,8 @@ class Stepper {
   Stepper(const Model& model, ExecContext* exec);
   ~Stepper();
 
-  // Advances the state by one token (0 <= token < vocab_size). Returns the normalised hidden vector,
-  // d_model floats, valid until the next call.
+  // Advances the state by one token (0 <= token < vocab_size). Returns the normalised hidden
+  // vector, d_model floats, valid until the next call.
   std::span<const float> Step(BraidState* state, int32_t token);
 
   // Advances the state by 1..kPrefillMax tokens. Returns their hidden vectors, row by row.

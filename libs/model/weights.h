@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -13,56 +12,61 @@
 
 namespace chimera {
 
-// A linear map d_in -> d_out: packed ternary, or plain floats when quantization is off.
+// A linear map cols -> rows: packed ternary, or plain floats when quantization is off.
 struct LinearView {
-  TernaryView ternary;
+  TernaryView ternary{};
   const float* dense = nullptr;  // [rows][cols], null when ternary
   int rows = 0;
   int cols = 0;
 };
 
+// Shapes in model/layout.cc.
 struct GatedDeltaWeights {
-  LinearView wq, wk, wv, wg, wo;
-  const float *conv_q, *conv_k, *conv_v;  // [H*64][4]
-  const float *wa, *wb;                   // [H][d_model]
-  const float *a_log, *dt_bias;           // [H]
-  const float* head_norm;                 // [64]
-  const float* out_norm;                  // [H*64], SubLN in front of wo
+  LinearView w_in;  // q, k, v, output gate
+  LinearView w_out;
+  const float* conv = nullptr;     // [3 * width][4]
+  const float* w_gates = nullptr;  // [2 * n_heads][d_model]: a, b
+  const float* a_log = nullptr;
+  const float* dt_bias = nullptr;
+  const float* head_norm = nullptr;
+  const float* out_norm = nullptr;
 };
 
 struct MlstmWeights {
-  LinearView wq, wk, wv, wg, wo;
-  const float *wi, *wf;                   // [H][d_model]
-  const float *bi, *bf;                   // [H]
-  const float* head_norm;                 // [H*64]
-  const float* out_norm;                  // [H*64]
+  LinearView w_in;  // q, k, v, output gate
+  LinearView w_out;
+  const float* w_gates = nullptr;    // [2 * n_heads][d_model]: input, forget
+  const float* gate_bias = nullptr;  // [2 * n_heads]
+  const float* head_norm = nullptr;
+  const float* out_norm = nullptr;
 };
 
 struct SwigluWeights {
-  LinearView gate, up, down;
-  const float* down_norm;                 // [d_ff], SubLN in front of down
+  LinearView w_in;  // gate, up
+  LinearView w_out;
+  const float* out_norm = nullptr;
 };
 
 struct LayerWeights {
   LayerKind kind = LayerKind::kGatedDelta;
-  const float* mixer_norm = nullptr;      // [d_model]
-  const float* ffn_norm = nullptr;        // [d_model]
-  GatedDeltaWeights gd;                   // filled when kind is kGatedDelta
-  MlstmWeights xm;                        // filled when kind is kMlstm
+  const float* mixer_norm = nullptr;
+  GatedDeltaWeights gd;  // filled when kind is kGatedDelta
+  MlstmWeights xm;       // filled when kind is kMlstm
+  const float* ffn_norm = nullptr;
   SwigluWeights ffn;
 };
 
-// Immutable after Map; owns the map.
+// Immutable after Map; owns the map, so views live as long as it does.
 class Weights {
  public:
-  // Maps and checks the file: header, table, bounds, shapes equal to the config's, finite scales.
+  // Maps and checks the file as docs/formats/b158.md lists. DATA_LOSS names the fault.
   static absl::StatusOr<Weights> Map(const std::string& path, const ModelConfig& config);
   Weights() = default;
 
   const std::vector<LayerWeights>& layers() const { return layers_; }
   const Int8RowsView& embedding() const { return embedding_; }       // quantised models
   const float* dense_embedding() const { return dense_embedding_; }  // [vocab][d_model] otherwise
-  const float* final_norm() const { return final_norm_; }            // [d_model]
+  const float* final_norm() const { return final_norm_; }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
 
  private:

@@ -14,10 +14,10 @@ struct AdamWStep {
   float beta1;
   float beta2;
   float eps;
-  float weight_decay;   // 0 for norms, gates, biases
-  float correction1;    // 1 / (1 - beta1^t)
-  float correction2;    // 1 / (1 - beta2^t)
-  float grad_scale;     // clipping factor
+  float weight_decay;  // 0 for norms, gates, biases
+  float correction1;   // 1 / (1 - beta1^t)
+  float correction2;   // 1 / (1 - beta2^t)
+  float grad_scale;    // clipping factor
 };
 
 struct TensorKernels {

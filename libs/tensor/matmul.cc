@@ -27,17 +27,24 @@ class ThreadPrimitives {
   }
 
   void Run(DataType type, const MatmulShape& s, const void* a, const void* b, float* c) {
-    const std::array<int64_t, 10> key = {static_cast<int64_t>(type), s.m,   s.n,   s.k,
-                                         s.lda,                      s.ldb, s.ldc, s.trans_a,
-                                         s.trans_b,                  s.accumulate};
+    const std::array<int64_t, 10> key = {static_cast<int64_t>(type),
+                                         s.m,
+                                         s.n,
+                                         s.k,
+                                         s.lda,
+                                         s.ldb,
+                                         s.ldc,
+                                         s.trans_a,
+                                         s.trans_b,
+                                         s.accumulate};
     auto [it, added] = built_.try_emplace(key);
     if (added) it->second = Build(type, s);
     const Built& built = *it->second;
     memory ma(built.a, engine_, const_cast<void*>(a));
     memory mb(built.b, engine_, const_cast<void*>(b));
     memory mc(built.c, engine_, c);
-    built.primitive.execute(
-        stream_, {{DNNL_ARG_SRC, ma}, {DNNL_ARG_WEIGHTS, mb}, {DNNL_ARG_DST, mc}});
+    built.primitive.execute(stream_,
+                            {{DNNL_ARG_SRC, ma}, {DNNL_ARG_WEIGHTS, mb}, {DNNL_ARG_DST, mc}});
     stream_.wait();
   }
 

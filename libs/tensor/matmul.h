@@ -1,6 +1,6 @@
-// Matrix products through oneDNN, one thread a call (DESIGN D2): callers cut the work into blocks of
-// fixed shape and spread the blocks over an ExecContext, so the result does not depend on the number
-// of threads. Row-major throughout. Thread-safe.
+// Matrix products through oneDNN, one thread a call (DESIGN D2): callers cut the work into blocks
+// of fixed shape and spread the blocks over an ExecContext, so the result does not depend on the
+// number of threads. Row-major throughout. Thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -17,8 +17,8 @@ struct Var {
   int64_t rows = 0;
   int64_t cols = 0;
   float* value = nullptr;
-  float* grad = nullptr;   // null until somebody asks
-  bool has_grad = false;   // grad holds a sum already: add to it, do not overwrite
+  float* grad = nullptr;  // null until somebody asks
+  bool has_grad = false;  // grad holds a sum already: add to it, do not overwrite
   int64_t size() const { return rows * cols; }
 };
 

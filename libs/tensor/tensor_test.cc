@@ -63,8 +63,8 @@ TEST(Matmul, EqualsLoops) {
           }
         }
         ExecContext exec(2);
-        const MatmulShape shape{m, n, k, trans_a ? m : k, trans_b ? k : n, n, trans_a, trans_b,
-                                accumulate};
+        const MatmulShape shape{m, n,       k,       trans_a ? m : k, trans_b ? k : n,
+                                n, trans_a, trans_b, accumulate};
         ParallelMatmul(&exec, shape, a.data(), b.data(), c.data());
         for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], want[i], 1e-4) << i;
       }

@@ -1,5 +1,5 @@
-// Runs a recipe: text in, model folder out. Resumable at any moment: a killed run continued from its
-// work folder ends with bit-identical weights (FEATURES T4).
+// Runs a recipe: text in, model folder out. Resumable at any moment: a killed run continued from
+// its work folder ends with bit-identical weights (FEATURES T4).
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct TrainProgress {
   int64_t step = 0;
   int64_t steps_total = 0;
   int64_t tokens = 0;
-  double train_loss_nats = 0;   // nats per token, mean since the last report
-  double valid_bpb = 0;         // bits per byte of the held-out part; 0 until first measured
+  double train_loss_nats = 0;  // nats per token, mean since the last report
+  double valid_bpb = 0;        // bits per byte of the held-out part; 0 until first measured
   double tokens_per_s = 0;
   double eta_s = 0;
   double learning_rate = 0;
@@ -27,14 +27,15 @@ struct TrainProgress {
 
 struct TrainOptions {
   std::string data_path;    // a text file, or a folder of text files
+  std::string valid_path;   // held-out text; empty: the recipe's fraction of the data
   std::string work_folder;  // checkpoint.ckpt, curve.svg, log.jsonl, model/; created when missing
-  std::shared_ptr<const Tokenizer> tokenizer;  // vocabulary must fit the recipe's config
+  std::shared_ptr<const Tokenizer> tokenizer;             // vocabulary must fit the recipe's config
   std::function<void(const TrainProgress&)> on_progress;  // called after each report interval
   std::function<bool()> should_stop;                      // polled after each step
 };
 
 struct TrainResult {
-  bool finished = false;     // false: should_stop said so; the checkpoint allows to go on
+  bool finished = false;  // false: should_stop said so; the checkpoint allows to go on
   TrainProgress progress;
   std::string model_folder;  // set when finished
   std::string model_id;

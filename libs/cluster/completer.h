@@ -1,0 +1,120 @@
+// A completion from the raw request to its last event: defaults, checks, the right model, a slot,
+// the session, the figures. The surface service and `chimera complete --model` both run this.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "cluster/metrics.h"
+#include "cluster/model_frontend.h"
+#include "decode/session.h"
+
+namespace chimera {
+
+// What a client asked for; unset fields take the model's defaults.
+struct CompletionRequest {
+  std::string prompt;
+  std::optional<float> temperature;
+  std::optional<float> top_p;
+  std::optional<float> repetition_penalty;
+  std::optional<int> max_tokens;
+  std::optional<uint64_t> seed;  // unset: one is drawn and reported
+  std::vector<std::string> stop;
+  int logprobs = 0;
+  std::string model_id;  // empty: the current model
+  std::string request_id;
+  int64_t arrival_ns = 0;   // on Clock::Real()
+  int64_t deadline_ns = 0;  // 0: none
+};
+
+struct CompletionStart {
+  std::string model_id;
+  SamplingParams params;  // in force
+  int prompt_tokens = 0;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+struct CompletionEnd {
+  FinishReason reason = FinishReason::kNone;
+  int stop_index = -1;
+  int prompt_tokens = 0;
+  int completion_tokens = 0;
+  double queue_seconds = 0;  // all from arrival
+  double first_token_seconds = 0;
+  double total_seconds = 0;
+};
+
+// Receives the events of one completion, on the thread that runs it. A failed status ends it.
+class CompletionSink {
+ public:
+  virtual ~CompletionSink() = default;
+  virtual absl::Status OnStart(const CompletionStart& start) = 0;
+  virtual absl::Status OnEvent(const SessionEvent& event) = 0;
+};
+
+// Ends one completion from outside, within one step, wherever it is. Thread-safe.
+class CancelToken {
+ public:
+  void Cancel();
+  bool cancelled() const;
+  // Sleeps; false when cancelled meanwhile.
+  bool Sleep(int ms);
+
+ private:
+  friend class CancelScope;
+  mutable Mutex mutex_;
+  CondVar wake_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::function<void()> on_cancel_ ABSL_GUARDED_BY(mutex_);
+};
+
+// What cancelling means while this lives: the function runs at most once, at once when the token is
+// cancelled already, and never after the scope ended. It must not block. One scope at a time.
+class CancelScope {
+ public:
+  CancelScope(CancelToken* token, std::function<void()> on_cancel);
+  ~CancelScope();
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
+
+ private:
+  CancelToken* const token_;
+};
+
+// Thread-safe.
+class Completer {
+ public:
+  // Both are borrowed; metrics may be null.
+  Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics);
+
+  // Blocks until the completion is over. Its slot is free again when this returns.
+  absl::StatusOr<CompletionEnd> Run(const CompletionRequest& request, CompletionSink* sink,
+                                    CancelToken* cancel);
+
+  absl::StatusOr<std::vector<int32_t>> Tokenize(const std::string& text);
+  const ParamLimits& limits() const { return limits_; }
+
+ private:
+  struct Timing;
+  absl::StatusOr<CompletionEnd> RunChecked(const CompletionRequest& request, CompletionSink* sink,
+                                           CancelToken* cancel, Timing* timing);
+  absl::StatusOr<std::shared_ptr<const ModelFrontend>> OpenStream(
+      const CompletionRequest& request, CancelToken* cancel, std::unique_ptr<KnotStream>* stream);
+  absl::StatusOr<CompletionEnd> Generate(Session* session, const std::vector<int32_t>& prompt,
+                                         CompletionSink* sink, Timing* timing);
+  void Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing);
+
+  Knot* const knot_;
+  const ParamLimits limits_;
+  Metrics* const metrics_;
+  FrontendCache frontends_;
+};
+
+}  // namespace chimera

@@ -1,0 +1,175 @@
+#include "cluster/knot_proto.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "chimera/knot/v1/knot.pb.h"
+
+namespace chimera {
+namespace {
+
+constexpr int kClassWeightsMax = 64;
+
+absl::Status RowListsDisagree(int ids, int logits, int raw) {
+  return absl::InternalError(absl::StrCat("the knot sent ", ids, " token ids, ", logits,
+                                          " logits and ", raw, " raw logits"));
+}
+
+NodeDistribution ReadDistribution(const knot::v1::NodeDistribution& in) {
+  NodeDistribution out;
+  out.node = in.node();
+  out.token_ids.assign(in.token_ids().begin(), in.token_ids().end());
+  out.logits.assign(in.logits().begin(), in.logits().end());
+  out.raw_logits.assign(in.raw_logits().begin(), in.raw_logits().end());
+  out.log_sum_exp = in.log_sum_exp();
+  out.raw_log_sum_exp = in.raw_log_sum_exp();
+  out.entropy_bits = in.entropy_bits();
+  out.allowed_rows = in.allowed_rows();
+  return out;
+}
+
+}  // namespace
+
+void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
+  for (const VerifyNode& node : request.nodes) {
+    knot::v1::Node* to = out->add_nodes();
+    to->set_parent(node.parent);
+    to->set_token_id(node.token_id);
+    to->set_want_distribution(node.want_distribution);
+    to->set_mask_id(node.mask_id);
+    to->mutable_class_weights()->Add(node.class_weights.begin(), node.class_weights.end());
+  }
+  out->set_commit_node(request.commit_node);
+  out->set_commit_all(request.commit_all);
+  out->set_loops(request.loops);
+  knot::v1::Transform* transform = out->mutable_transform();
+  transform->set_temperature(request.transform.temperature);
+  transform->set_repetition_penalty(request.transform.repetition_penalty);
+  transform->set_class_table_id(request.transform.class_table_id);
+  transform->set_rows_max(request.transform.rows_max);
+  transform->set_top_p(request.transform.top_p);
+}
+
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in) {
+  if (in.nodes_size() < 1 || in.nodes_size() > kVerifyNodesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a pass of ", in.nodes_size(), " nodes is outside 1..", kVerifyNodesMax));
+  }
+  VerifyRequest out;
+  out.nodes.reserve(static_cast<size_t>(in.nodes_size()));
+  for (const knot::v1::Node& node : in.nodes()) {
+    if (node.class_weights_size() > kClassWeightsMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("node ", out.nodes.size(), " has ", node.class_weights_size(),
+                       " class weights, the limit is ", kClassWeightsMax));
+    }
+    VerifyNode& to = out.nodes.emplace_back();
+    to.parent = node.parent();
+    to.token_id = node.token_id();
+    to.want_distribution = node.want_distribution();
+    to.mask_id = node.mask_id();
+    to.class_weights.assign(node.class_weights().begin(), node.class_weights().end());
+  }
+  out.commit_node = in.commit_node();
+  out.commit_all = in.commit_all();
+  out.loops = in.loops();
+  if (in.has_transform()) {
+    out.transform.temperature = in.transform().temperature();
+    out.transform.repetition_penalty = in.transform().repetition_penalty();
+    out.transform.class_table_id = in.transform().class_table_id();
+    out.transform.rows_max = in.transform().rows_max();
+    out.transform.top_p = in.transform().top_p();
+  }
+  return out;
+}
+
+void WriteVerified(const VerifyResult& result, knot::v1::Verified* out) {
+  for (const NodeDistribution& from : result.distributions) {
+    knot::v1::NodeDistribution* to = out->add_distributions();
+    to->set_node(from.node);
+    to->mutable_token_ids()->Add(from.token_ids.begin(), from.token_ids.end());
+    to->mutable_logits()->Add(from.logits.begin(), from.logits.end());
+    to->mutable_raw_logits()->Add(from.raw_logits.begin(), from.raw_logits.end());
+    to->set_log_sum_exp(from.log_sum_exp);
+    to->set_raw_log_sum_exp(from.raw_log_sum_exp);
+    to->set_entropy_bits(from.entropy_bits);
+    to->set_allowed_rows(from.allowed_rows);
+  }
+  out->set_position(result.position);
+  out->set_tokens_run(result.tokens_run);
+  out->set_loops_run(result.loops_run);
+  out->set_residual(result.residual);
+}
+
+absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in) {
+  VerifyResult out;
+  for (const knot::v1::NodeDistribution& from : in.distributions()) {
+    if (from.token_ids_size() != from.logits_size() ||
+        from.token_ids_size() != from.raw_logits_size()) {
+      return RowListsDisagree(from.token_ids_size(), from.logits_size(), from.raw_logits_size());
+    }
+    out.distributions.push_back(ReadDistribution(from));
+  }
+  out.position = in.position();
+  out.tokens_run = in.tokens_run();
+  out.loops_run = in.loops_run();
+  out.residual = in.residual();
+  return out;
+}
+
+void WriteRows(const NodeDistribution& rows, int first, knot::v1::Rows* out) {
+  out->set_node(rows.node);
+  out->set_first(first);
+  out->mutable_token_ids()->Add(rows.token_ids.begin(), rows.token_ids.end());
+  out->mutable_logits()->Add(rows.logits.begin(), rows.logits.end());
+  out->mutable_raw_logits()->Add(rows.raw_logits.begin(), rows.raw_logits.end());
+}
+
+absl::StatusOr<NodeDistribution> ReadRows(const knot::v1::Rows& in) {
+  if (in.token_ids_size() != in.logits_size() || in.token_ids_size() != in.raw_logits_size()) {
+    return RowListsDisagree(in.token_ids_size(), in.logits_size(), in.raw_logits_size());
+  }
+  NodeDistribution out;
+  out.node = in.node();
+  out.token_ids.assign(in.token_ids().begin(), in.token_ids().end());
+  out.logits.assign(in.logits().begin(), in.logits().end());
+  out.raw_logits.assign(in.raw_logits().begin(), in.raw_logits().end());
+  return out;
+}
+
+void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out) {
+  out->set_model_id(info.model_id);
+  out->set_name(info.name);
+  out->set_vocab_size(info.vocab_size);
+  out->set_weight_bytes(info.weight_bytes);
+  out->set_state_bytes(info.state_bytes);
+  out->set_streams_running(info.streams_running);
+  out->set_streams_max(info.streams_max);
+}
+
+KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
+  KnotModelInfo info;
+  info.model_id = in.model_id();
+  info.name = in.name();
+  info.vocab_size = in.vocab_size();
+  info.weight_bytes = in.weight_bytes();
+  info.state_bytes = in.state_bytes();
+  info.streams_running = in.streams_running();
+  info.streams_max = in.streams_max();
+  return info;
+}
+
+void WriteChunk(ModelChunk* chunk, knot::v1::FileChunk* out) {
+  out->set_name(chunk->name);
+  out->set_file_bytes(chunk->file_bytes);
+  out->set_data(std::move(chunk->data));
+  out->set_sha256(chunk->sha256);
+  out->set_final_model_id(chunk->final_model_id);
+}
+
+ModelChunk ReadChunk(const knot::v1::FileChunk& in) {
+  return {in.name(), in.file_bytes(), in.data(), in.sha256(), in.final_model_id()};
+}
+
+}  // namespace chimera

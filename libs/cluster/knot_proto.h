@@ -1,0 +1,36 @@
+// The knot's messages to and from the wire (proto/chimera/knot/v1/knot.proto). Reading checks what
+// has a size; ranges are checked where they are used. Functions are pure.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "cluster/model_transfer.h"
+#include "decode/knot.h"
+
+namespace chimera::knot::v1 {
+class FileChunk;
+class GetModelResponse;
+class NodeDistribution;
+class Rows;
+class Verified;
+class Verify;
+}  // namespace chimera::knot::v1
+
+namespace chimera {
+
+void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out);
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in);
+
+void WriteVerified(const VerifyResult& result, knot::v1::Verified* out);
+absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in);
+
+void WriteRows(const NodeDistribution& rows, int first, knot::v1::Rows* out);
+absl::StatusOr<NodeDistribution> ReadRows(const knot::v1::Rows& in);
+
+void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out);
+KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in);
+
+// Takes the data out of the chunk.
+void WriteChunk(ModelChunk* chunk, knot::v1::FileChunk* out);
+ModelChunk ReadChunk(const knot::v1::FileChunk& in);
+
+}  // namespace chimera

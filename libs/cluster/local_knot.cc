@@ -1,0 +1,172 @@
+#include "cluster/local_knot.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "cluster/compute_gate.h"
+#include "cluster/local_stream.h"
+#include "cluster/model_transfer.h"
+#include "model/model.h"
+
+namespace chimera {
+namespace {
+
+constexpr size_t kSmallFileBytesMax = 64 << 20;
+
+std::string ModelsDir(const std::string& data_dir) { return data_dir + "/models"; }
+
+std::string Short(const std::string& id) { return id.substr(0, 12); }
+
+}  // namespace
+
+struct LocalKnot::Core {
+  Core(const LocalKnotOptions& options_in, std::shared_ptr<const Model> model,
+       MetricsSink* metrics_in)
+      : options(options_in), metrics(metrics_in), gate(options_in.threads) {
+    current = model;
+    loaded.push_back(model);
+    max_streams =
+        options.max_streams > 0 ? options.max_streams : model->config().deployment.max_streams;
+  }
+
+  // The model of this id if anybody still holds it.
+  std::shared_ptr<const Model> Find(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (id.empty()) return current;
+    for (const std::weak_ptr<const Model>& weak : loaded) {
+      std::shared_ptr<const Model> model = weak.lock();
+      if (model != nullptr && model->id() == id) return model;
+    }
+    return nullptr;
+  }
+
+  absl::Status Mismatch(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("model ", id.substr(0, 64), " is not served, current is ", current->id()));
+  }
+
+  const LocalKnotOptions options;
+  MetricsSink* const metrics;
+  ComputeGate gate;
+  std::atomic<int> running{0};
+  int max_streams = 0;
+  mutable Mutex mutex;
+  std::shared_ptr<const Model> current ABSL_GUARDED_BY(mutex);
+  std::vector<std::weak_ptr<const Model>> loaded ABSL_GUARDED_BY(mutex);
+};
+
+LocalKnot::LocalKnot(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+LocalKnot::~LocalKnot() = default;
+
+absl::StatusOr<std::unique_ptr<LocalKnot>> LocalKnot::Create(const LocalKnotOptions& options,
+                                                             const std::string& model_folder,
+                                                             MetricsSink* metrics) {
+  if (options.threads < 1 || options.max_streams < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("threads ", options.threads,
+                                                   " must be at least 1 and max_streams ",
+                                                   options.max_streams, " at least 0"));
+  }
+  if (!options.data_dir.empty()) RemovePartialModels(ModelsDir(options.data_dir));
+  CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::Load(model_folder));
+  auto core = std::make_shared<Core>(options, std::move(model), metrics);
+  return std::unique_ptr<LocalKnot>(new LocalKnot(std::move(core)));
+}
+
+KnotModelInfo LocalKnot::Info() const {
+  std::shared_ptr<const Model> model;
+  {
+    MutexLock lock(&core_->mutex);
+    model = core_->current;
+  }
+  KnotModelInfo info;
+  info.model_id = model->id();
+  info.name = model->shape().name;
+  info.vocab_size = model->shape().vocab_size;
+  info.weight_bytes = model->weight_bytes();
+  info.state_bytes = BraidState::Bytes(model->shape());
+  info.streams_running = core_->running.load();
+  info.streams_max = core_->max_streams;
+  return info;
+}
+
+const std::string& LocalKnot::data_dir() const { return core_->options.data_dir; }
+
+absl::StatusOr<KnotModelInfo> LocalKnot::CurrentModel() { return Info(); }
+
+absl::StatusOr<std::unique_ptr<KnotStream>> LocalKnot::Open(const std::string& model_id,
+                                                            int64_t deadline_ns) {
+  std::shared_ptr<const Model> model;
+  {
+    MutexLock lock(&core_->mutex);
+    if (!model_id.empty() && model_id != core_->current->id()) return core_->Mismatch(model_id);
+    model = core_->current;
+  }
+  if (core_->running.fetch_add(1) >= core_->max_streams) {
+    core_->running.fetch_sub(1);
+    return absl::ResourceExhaustedError(
+        absl::StrCat("all ", core_->max_streams, " stream slots of the knot are taken"));
+  }
+  return std::make_unique<LocalStream>(std::move(model), &core_->gate, core_->metrics, deadline_ns,
+                                       [core = core_] { core->running.fetch_sub(1); });
+}
+
+absl::StatusOr<std::vector<ModelFile>> LocalKnot::FetchModel(const std::string& model_id) {
+  std::shared_ptr<const Model> model;
+  {
+    MutexLock lock(&core_->mutex);
+    model = core_->Find(model_id);
+    if (model == nullptr) return core_->Mismatch(model_id);
+  }
+  std::vector<ModelFile> files;
+  for (const char* name : {kConfigFile, kTokenizerFile}) {
+    CHIMERA_ASSIGN_OR_RETURN(std::string bytes,
+                             ReadFile(model->folder() + "/" + name, kSmallFileBytesMax));
+    files.push_back({name, std::move(bytes)});
+  }
+  return files;
+}
+
+absl::StatusOr<std::string> LocalKnot::Publish(const std::string& folder) {
+  if (core_->options.data_dir.empty()) {
+    return absl::FailedPreconditionError("this knot has no data folder to publish models to");
+  }
+  CHIMERA_RETURN_IF_ERROR(Model::Load(folder).status());
+  CHIMERA_ASSIGN_OR_RETURN(const std::string copy,
+                           CopyModel(folder, ModelsDir(core_->options.data_dir), kModelBytesMax));
+  return Adopt(copy);
+}
+
+absl::StatusOr<std::string> LocalKnot::Adopt(const std::string& folder) {
+  CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::Load(folder));
+  const std::string id = model->id();
+  if (!core_->options.data_dir.empty()) {
+    CHIMERA_RETURN_IF_ERROR(
+        WriteFileAtomic(ModelsDir(core_->options.data_dir) + "/current", id + "\n"));
+  }
+  std::string replaced;
+  {
+    MutexLock lock(&core_->mutex);
+    replaced = core_->current->id();
+    core_->current = model;
+    std::erase_if(core_->loaded, [](const auto& weak) { return weak.expired(); });
+    core_->loaded.push_back(model);
+  }
+  LogInfo(absl::StrCat("model ", Short(id), " (", model->shape().name, ") is current, it replaces ",
+                       Short(replaced)));
+  return id;
+}
+
+std::string PublishedModelFolder(const std::string& data_dir) {
+  const absl::StatusOr<std::string> text = ReadFile(ModelsDir(data_dir) + "/current", 128);
+  if (!text.ok()) return "";
+  const std::string id = text->substr(0, text->find('\n'));
+  if (id.size() != 64 || id.find_first_not_of("0123456789abcdef") != std::string::npos) return "";
+  return ModelsDir(data_dir) + "/" + id;
+}
+
+}  // namespace chimera

@@ -1,0 +1,56 @@
+// The Knot in this process: models, stream slots and the share of the cores (DESIGN D9, D22).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/metrics_sink.h"
+#include "decode/knot.h"
+
+namespace chimera {
+
+struct LocalKnotOptions {
+  std::string data_dir;  // published models go to <data_dir>/models; empty: publishing is refused
+  int threads = 1;       // passes that run at once
+  int max_streams = 0;   // 0: deployment.max_streams of the first model
+};
+
+// Streams are pinned to the model that was current when they opened; the old model leaves memory
+// with its last stream. One pass runs on one core, so streams never change each other's text.
+// A published model is remembered in <data_dir>/models/current. Thread-safe; streams may outlive
+// it.
+class LocalKnot final : public Knot {
+ public:
+  // Loads and checks a model folder. metrics may be null.
+  static absl::StatusOr<std::unique_ptr<LocalKnot>> Create(const LocalKnotOptions& options,
+                                                           const std::string& model_folder,
+                                                           MetricsSink* metrics);
+  ~LocalKnot() override;
+
+  absl::StatusOr<KnotModelInfo> CurrentModel() override;
+  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
+                                                   int64_t deadline_ns) override;
+  absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) override;
+  absl::StatusOr<std::string> Publish(const std::string& folder) override;
+  // The same for a folder that is in its final place already (cluster/model_transfer.h).
+  absl::StatusOr<std::string> Adopt(const std::string& folder);
+
+  // Never waits for a pass.
+  KnotModelInfo Info() const;
+  const std::string& data_dir() const;
+
+  struct Core;  // shared with the streams
+
+ private:
+  explicit LocalKnot(std::shared_ptr<Core> core);
+  std::shared_ptr<Core> core_;
+};
+
+// The folder that was published last under data_dir, or empty.
+std::string PublishedModelFolder(const std::string& data_dir);
+
+}  // namespace chimera

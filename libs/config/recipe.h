@@ -1,0 +1,54 @@
+// A training recipe: which model, on top of which config, and how to train it (configs/recipes/).
+//   {"config": "configs/chimera-5.3.json", "scale": "nano", "overlay": {...}, "train": {...}}
+// "config" is looked up in the recipe's folder, then in the folders above it; "scale" names
+// scales/<scale>.json beside the config; "overlay" is a merge patch. Defaults of "train" come from
+// training.phases[pretrain]. Errors name the key path. Functions here are thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "config/config.h"
+
+namespace chimera {
+
+// Value type. Training stops at the first of steps, tokens_budget and max_minutes that is set.
+struct TrainRecipe {
+  Config config;
+  uint64_t seed = 1;
+  int seq_len = 0;
+  int batch_seqs = 0;  // sequences per optimizer step
+  int64_t steps = 0;   // 0: no limit of its own
+  double max_minutes = 0;
+  int64_t tokens_budget = 0;
+  double lr = 0;
+  double lr_min_ratio = 0.1;  // the cosine ends at lr * lr_min_ratio
+  int64_t warmup_steps = 0;
+  double weight_decay = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double grad_clip = 0;          // 0: off
+  int64_t eval_every_steps = 0;  // 0: at the end only
+  int64_t eval_bytes = 65536;    // of the held-out part, from its start
+  double valid_fraction = 0.02;  // held out from the end of the data when no file is given
+  int64_t log_every_steps = 10;
+  int checkpoint_interval_s = 300;  // 0: at the end only
+  int threads = 0;                  // 0: UsableCpus()
+
+  bool operator==(const TrainRecipe&) const = default;
+
+  int64_t TokensPerStep() const { return static_cast<int64_t>(seq_len) * batch_seqs; }
+  // The step at which training ends by steps or tokens_budget, whichever comes first.
+  int64_t StepsTotal() const;
+};
+
+absl::StatusOr<TrainRecipe> LoadRecipe(const std::string& path);
+
+// base_dir stands for the recipe's folder. "config" and "scale" may not leave the folders they are
+// looked up in (no absolute paths, no "..").
+absl::StatusOr<TrainRecipe> ParseRecipe(const std::string& json_text, const std::string& base_dir);
+
+}  // namespace chimera

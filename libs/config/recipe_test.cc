@@ -1,0 +1,141 @@
+#include "config/recipe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/string_view.h"
+
+namespace chimera {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kRecipes = std::string(CHIMERA_SOURCE_DIR) + "/configs/recipes";
+
+// A nano GD/XM model with a train section.
+std::string RecipeText(const std::string& train) {
+  return R"({"config":"configs/chimera-5.3.json","scale":"nano","overlay":{
+    "backbone":{"layer_pattern":"GD XM","layer_pattern_repeat":4,"moe":{"enabled":false}},
+    "looping":{"enabled":false}},"train":)" +
+         train + "}";
+}
+
+std::string ErrorOf(const std::string& text) {
+  auto recipe = ParseRecipe(text, kRecipes);
+  return recipe.ok() ? "loaded" : std::string(ToStd(recipe.status().message()));
+}
+
+TEST(Recipe, SmokeLoads) {
+  auto recipe = LoadRecipe(kRecipes + "/smoke.json");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->config.model.n_layers, 2);
+  EXPECT_EQ(recipe->config.model.d_model, 64);
+  EXPECT_EQ(recipe->config.model.vocab_size, 1080);
+  EXPECT_EQ(recipe->config.tokens.n_ranks, 1024);
+  EXPECT_EQ(recipe->steps, 60);
+  EXPECT_EQ(recipe->StepsTotal(), 60);
+  EXPECT_TRUE(CheckTrainable(recipe->config).ok());
+}
+
+TEST(Recipe, NanoBooksLoads) {
+  auto recipe = LoadRecipe(kRecipes + "/nano-books.json");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->config.model.d_model, 320);
+  EXPECT_EQ(recipe->config.model.n_heads, 5);
+  EXPECT_EQ(recipe->config.model.d_ff, 896);
+  EXPECT_EQ(recipe->config.model.n_layers, 8);
+  EXPECT_GT(recipe->StepsTotal(), 0);
+  EXPECT_TRUE(CheckTrainable(recipe->config).ok());
+}
+
+TEST(Recipe, DefaultsComeFromThePretrainPhase) {
+  auto recipe = ParseRecipe(RecipeText("{}"), kRecipes);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->seq_len, 4096);
+  EXPECT_EQ(recipe->batch_seqs, 976);  // 4M tokens
+  EXPECT_EQ(recipe->lr, 3e-4);
+  EXPECT_EQ(recipe->weight_decay, 0.1);
+  EXPECT_EQ(recipe->grad_clip, 1.0);
+  EXPECT_EQ(recipe->warmup_steps, 2000);
+  EXPECT_EQ(recipe->tokens_budget, 2'000'000'000'000);
+  EXPECT_EQ(recipe->StepsTotal(), (2'000'000'000'000 + 4096 * 976 - 1) / (4096 * 976));
+}
+
+TEST(Recipe, EveryTrainKeyIsRead) {
+  auto r =
+      ParseRecipe(RecipeText(R"({"seed":9223372036854775807,"seq_len":64,"batch_seqs":2,"steps":100,
+      "max_minutes":1.5,"tokens_budget":6401,"lr":0.01,"lr_min_ratio":0.2,"warmup_steps":7,
+      "weight_decay":0.3,"beta1":0.8,"beta2":0.9,"eps":1e-6,"grad_clip":0.5,"eval_every_steps":11,
+      "eval_bytes":12,"valid_fraction":0.25,"log_every_steps":3,"checkpoint_interval_s":13,
+      "threads":2})"),
+                  kRecipes);
+  ASSERT_TRUE(r.ok()) << r.status();
+  TrainRecipe want;
+  want.config = r->config;
+  want.seed = 9223372036854775807u;
+  want.seq_len = 64;
+  want.batch_seqs = 2;
+  want.steps = 100;
+  want.max_minutes = 1.5;
+  want.tokens_budget = 6401;
+  want.lr = 0.01;
+  want.lr_min_ratio = 0.2;
+  want.warmup_steps = 7;
+  want.weight_decay = 0.3;
+  want.beta1 = 0.8;
+  want.beta2 = 0.9;
+  want.eps = 1e-6;
+  want.grad_clip = 0.5;
+  want.eval_every_steps = 11;
+  want.eval_bytes = 12;
+  want.valid_fraction = 0.25;
+  want.log_every_steps = 3;
+  want.checkpoint_interval_s = 13;
+  want.threads = 2;
+  EXPECT_EQ(*r, want);
+  EXPECT_EQ(r->StepsTotal(), 51);  // ceil(6401 / 128), before the 100 steps
+}
+
+TEST(Recipe, ShortRunsWarmUpShortly) {
+  auto recipe = ParseRecipe(RecipeText(R"({"steps":60})"), kRecipes);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->warmup_steps, 6);
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"steps":60,"warmup_steps":60})")),
+              HasSubstr("train.warmup_steps = 60 must be below the 60 steps"));
+}
+
+TEST(Recipe, ErrorsNameTheKey) {
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"learning_rate":1})")),
+              HasSubstr("train.learning_rate is an unknown key"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"lr":"fast"})")),
+              HasSubstr("train.lr = \"fast\" must be a number"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"seed":-1})")), HasSubstr("train.seed = -1 is outside"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"seq_len":4194304,"batch_seqs":1048576})")),
+              HasSubstr("train.batch_seqs = 1048576 times seq_len is"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"tokens_budget":0})")), HasSubstr("training would not end"));
+  EXPECT_THAT(ErrorOf(R"({"config":"configs/chimera-5.3.json","optimizer":1})"),
+              HasSubstr("optimizer is an unknown key"));
+  EXPECT_THAT(ErrorOf(R"({"config":"configs/chimera-5.3.json","overlay":{"x":1}})"),
+              HasSubstr("x is an unknown key"));
+  EXPECT_THAT(ErrorOf(R"({"config":"configs/chimera-5.3.json","overlay":[]})"),
+              HasSubstr("must be an object"));
+  EXPECT_THAT(ErrorOf("{}"), HasSubstr("config is missing"));
+}
+
+TEST(Recipe, PathsStayInside) {
+  for (const char* path : {"/etc/passwd", "../../configs/chimera-5.3.json", "a/../../b", ""}) {
+    EXPECT_THAT(ErrorOf("{\"config\":\"" + std::string(path) + "\"}"),
+                HasSubstr("must be a relative path"))
+        << path;
+  }
+  for (const char* scale : {"../nano", "nano/x", "NANO", ".."}) {
+    EXPECT_THAT(
+        ErrorOf(R"({"config":"configs/chimera-5.3.json","scale":")" + std::string(scale) + "\"}"),
+        HasSubstr("scale = "))
+        << scale;
+  }
+  EXPECT_THAT(ErrorOf(R"({"config":"configs/none.json"})"), HasSubstr("is neither in"));
+}
+
+}  // namespace
+}  // namespace chimera

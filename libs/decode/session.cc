@@ -1,0 +1,198 @@
+#include "decode/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace chimera {
+namespace {
+
+// Rows asked for at first; a flatter distribution asks for more (decode/sampler.h).
+constexpr int kFirstRows = 64;
+
+// An upper limit for the raw logit of every row behind the last one held: undoes temperature and
+// penalty, whichever way the penalty may have moved a row (math-inference-training A.5).
+float RawLimit(float last_logit, const LogitTransform& transform) {
+  const float scale = transform.temperature == 0.0f ? 1.0f : transform.temperature;
+  const float unscaled = last_logit * scale;
+  const float p = transform.repetition_penalty;
+  const float undone = unscaled > 0.0f ? unscaled * p : unscaled / p;
+  const float limit = std::max(unscaled, undone);
+  // Rounding in the transform may have lost an ulp or two.
+  return limit + std::max(1.0f, std::abs(limit)) * 1e-5f;
+}
+
+}  // namespace
+
+const char* FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kNone:
+      return "none";
+    case FinishReason::kEndOfText:
+      return "end_of_text";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kMaxTokens:
+      return "max_tokens";
+  }
+  return "none";
+}
+
+Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
+                 const SamplingParams& params)
+    : stream_(std::move(stream)),
+      tokenizer_(std::move(tokenizer)),
+      params_(params),
+      sampler_{params.temperature, params.top_p, params.seed, 0},
+      decoder_(tokenizer_),
+      stops_(params.stop) {
+  CHIMERA_CHECK(stream_ != nullptr && tokenizer_ != nullptr);
+  transform_.temperature = params.temperature;
+  transform_.repetition_penalty = params.repetition_penalty;
+  transform_.top_p = params.top_p;
+  transform_.rows_max = params.temperature == 0.0f && params.logprobs == 0 ? 1 : kFirstRows;
+}
+
+absl::Status Session::Start(std::span<const int32_t> prompt) {
+  CHIMERA_CHECK(prompt_tokens_ == 0);
+  if (prompt.empty())
+    return absl::InvalidArgumentError("prompt has no tokens, at least 1 is needed");
+  if (prompt.size() > static_cast<size_t>(std::numeric_limits<int>::max() - 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt has ", prompt.size(), " tokens"));
+  }
+  std::vector<int32_t> tokens;
+  tokens.reserve(prompt.size() + 1);
+  tokens.push_back(tokenizer_->eot());
+  for (const int32_t id : prompt) {
+    if (id < 0 || id >= tokenizer_->n_ranks()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("prompt token ", id, " is outside 0..", tokenizer_->n_ranks() - 1));
+    }
+    tokens.push_back(id);
+  }
+  prompt_tokens_ = static_cast<int>(prompt.size());
+  const std::span<const int32_t> all(tokens);
+  for (size_t at = 0; at < all.size(); at += kPrefillNodes) {
+    const size_t n = std::min<size_t>(kPrefillNodes, all.size() - at);
+    CHIMERA_RETURN_IF_ERROR(Run(all.subspan(at, n), at + n == all.size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distribution) {
+  VerifyRequest request;
+  request.transform = transform_;
+  request.nodes.resize(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    request.nodes[i].parent = static_cast<int32_t>(i) - 1;
+    request.nodes[i].token_id = tokens[i];
+  }
+  request.nodes.back().want_distribution = want_distribution;
+  CHIMERA_ASSIGN_OR_RETURN(VerifyResult result, stream_->Verify(request));
+  loops_run_ = result.loops_run;
+  if (!want_distribution) return absl::OkStatus();
+  if (result.distributions.size() != 1) {
+    return absl::InternalError(
+        absl::StrCat("the knot sent ", result.distributions.size(), " distributions, wanted 1"));
+  }
+  next_ = std::move(result.distributions.front());
+  return absl::OkStatus();
+}
+
+absl::Status Session::FetchRows(int first, int count, NodeDistribution* rows) {
+  CHIMERA_ASSIGN_OR_RETURN(const NodeDistribution more,
+                           stream_->MoreRows(next_.node, first, count));
+  rows->token_ids.insert(rows->token_ids.end(), more.token_ids.begin(), more.token_ids.end());
+  rows->logits.insert(rows->logits.end(), more.logits.begin(), more.logits.end());
+  rows->raw_logits.insert(rows->raw_logits.end(), more.raw_logits.begin(), more.raw_logits.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TokenLogprobs> Session::Logprobs(const DrawnToken& drawn) {
+  TokenLogprobs out;
+  out.logprob = drawn.raw_logit - next_.raw_log_sum_exp;
+  const size_t n = std::min<size_t>(static_cast<size_t>(params_.logprobs),
+                                    static_cast<size_t>(next_.allowed_rows));
+  // The penalty reorders rows: fetch until no row left behind can belong to the n likeliest.
+  while (true) {
+    out.top.clear();
+    for (size_t i = 0; i < next_.token_ids.size(); ++i) {
+      out.top.push_back({next_.token_ids[i], next_.raw_logits[i]});
+    }
+    const size_t held = out.top.size();
+    const size_t kept = std::min(n, held);
+    std::partial_sort(out.top.begin(), out.top.begin() + static_cast<std::ptrdiff_t>(kept),
+                      out.top.end(), [](const RankedToken& a, const RankedToken& b) {
+                        return a.logprob != b.logprob ? a.logprob > b.logprob
+                                                      : a.token_id < b.token_id;
+                      });
+    out.top.resize(kept);
+    const size_t left = static_cast<size_t>(next_.allowed_rows) - held;
+    if (left == 0) break;
+    if (kept == n && out.top.back().logprob > RawLimit(next_.logits.back(), transform_)) break;
+    const size_t count = std::min({left, std::max<size_t>(held, kFirstRows), size_t{kRowsMax}});
+    CHIMERA_RETURN_IF_ERROR(FetchRows(static_cast<int>(held), static_cast<int>(count), &next_));
+    if (next_.token_ids.size() <= held || next_.token_ids.size() > held + left ||
+        next_.logits.size() != next_.token_ids.size() ||
+        next_.raw_logits.size() != next_.token_ids.size()) {
+      return absl::InternalError("the knot sent rows whose lists do not agree");
+    }
+  }
+  for (RankedToken& token : out.top) token.logprob -= next_.raw_log_sum_exp;
+  return out;
+}
+
+void Session::EndText(SessionEvent* event, FinishReason reason) {
+  over_ = true;
+  std::string rest;
+  if (stops_.stop_index() < 0) stops_.Push(decoder_.Finish(), &rest);
+  if (stops_.stop_index() < 0) stops_.Finish(&rest);
+  event->text += rest;
+  event->reason = stops_.stop_index() >= 0 ? FinishReason::kStop : reason;
+  event->stop_index = stops_.stop_index();
+}
+
+absl::StatusOr<SessionEvent> Session::Step() {
+  if (over_ || prompt_tokens_ == 0) {
+    return absl::FailedPreconditionError(over_ ? "the completion is over" : "no prompt was run");
+  }
+  over_ = true;  // until this step has succeeded
+  if (pending_token_ >= 0) {
+    CHIMERA_RETURN_IF_ERROR(Run(std::span(&pending_token_, 1), true));
+  }
+  const auto fetch = [this](int first, int count, NodeDistribution* rows) {
+    return FetchRows(first, count, rows);
+  };
+  const int64_t position = int64_t{prompt_tokens_} + completion_tokens_;
+  CHIMERA_ASSIGN_OR_RETURN(const DrawnToken drawn, DrawToken(&next_, sampler_, position, fetch));
+  SessionEvent event;
+  if (drawn.token_id == tokenizer_->eot()) {
+    EndText(&event, FinishReason::kEndOfText);
+    return event;
+  }
+  if (drawn.token_id < 0 || drawn.token_id >= tokenizer_->n_ranks()) {
+    return absl::InternalError(
+        absl::StrCat("the knot offered token ", drawn.token_id, ", which is not text"));
+  }
+  ++completion_tokens_;
+  pending_token_ = drawn.token_id;
+  event.token_ids.push_back(drawn.token_id);
+  if (params_.logprobs > 0) {
+    CHIMERA_ASSIGN_OR_RETURN(TokenLogprobs logprobs, Logprobs(drawn));
+    event.logprobs.push_back(std::move(logprobs));
+  }
+  if (stops_.Push(decoder_.Push(drawn.token_id), &event.text)) {
+    EndText(&event, FinishReason::kStop);
+  } else if (completion_tokens_ >= params_.max_tokens) {
+    EndText(&event, FinishReason::kMaxTokens);
+  } else {
+    over_ = false;
+  }
+  return event;
+}
+
+}  // namespace chimera

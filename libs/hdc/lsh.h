@@ -1,0 +1,31 @@
+// Bucket ids of locality-sensitive hashing (math-inference-training C.3): 64 tables of 14 sampled
+// bits. Exact buckets find near duplicates (cosine 0.8 and up), not topics.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "hdc/hypervector.h"
+
+namespace chimera {
+
+inline constexpr int kLshTables = 64;
+inline constexpr int kLshBitsPerTable = 14;
+
+// The bit positions of one seed: table t reads the words of the Philox blocks 0, 1, .. of (purpose
+// 3, stream t); position = word >> 19, repeats skipped. Immutable.
+class LshTables {
+ public:
+  explicit LshTables(uint64_t seed);
+
+  // Bit j of the id is the sketch's bit at position j of the table; 0 <= id < 2^14.
+  uint32_t Bucket(int table, const HyperVector& sketch) const;
+  const std::array<uint16_t, kLshBitsPerTable>& positions(int table) const {
+    return positions_[table];
+  }
+
+ private:
+  std::array<std::array<uint16_t, kLshBitsPerTable>, kLshTables> positions_;
+};
+
+}  // namespace chimera

@@ -1,0 +1,118 @@
+// Short convolution, compiled once per instruction set; see short_conv.h.
+// Channels are lanes, tokens a loop: the products of one output are always added tap 0 first.
+#include "layers/native_vec.h"
+#include "layers/short_conv.h"
+#include "tensor/vec.h"
+
+namespace chimera {
+namespace CHIMERA_ISA {
+namespace {
+
+struct Taps {
+  F16 w[kConvWidth];
+};
+
+// w is [channel][tap]: the taps of `lanes` channels, one vector per tap.
+Taps LoadTaps(const float* w, int lanes) {
+  float columns[kConvWidth][16] = {};
+  for (int c = 0; c < lanes; ++c) {
+    for (int j = 0; j < kConvWidth; ++j) columns[j][c] = w[kConvWidth * c + j];
+  }
+  Taps taps;
+  for (int j = 0; j < kConvWidth; ++j) taps.w[j] = Load(columns[j]);
+  return taps;
+}
+
+CHIMERA_VEC F16 Correlate(const Taps& taps, F16 x0, F16 x1, F16 x2, F16 x3) {
+  return ((taps.w[0] * x0 + taps.w[1] * x1) + taps.w[2] * x2) + taps.w[3] * x3;
+}
+
+int LanesAt(int c, int n) { return n - c < 16 ? n - c : 16; }
+
+void Step(const float* x, const float* w, float* state, int64_t stride, int n, float* y) {
+  for (int c = 0; c < n; c += 16) {
+    const int lanes = LanesAt(c, n);
+    const Taps taps = LoadTaps(w + int64_t{kConvWidth} * c, lanes);
+    float* s = state + c;
+    const F16 x0 = LoadLanes(s, lanes);
+    const F16 x1 = LoadLanes(s + stride, lanes);
+    const F16 x2 = LoadLanes(s + 2 * stride, lanes);
+    const F16 x3 = LoadLanes(x + c, lanes);
+    StoreLanes(s, x1, lanes);
+    StoreLanes(s + stride, x2, lanes);
+    StoreLanes(s + 2 * stride, x3, lanes);
+    StoreLanes(y + c, Silu(Correlate(taps, x0, x1, x2, x3)), lanes);
+  }
+}
+
+void Forward(const float* x, const float* w, const float* start, const uint8_t* reset, int n_tokens,
+             int64_t stride, int n, float* y, float* end) {
+  for (int c = 0; c < n; c += 16) {
+    const int lanes = LanesAt(c, n);
+    const Taps taps = LoadTaps(w + int64_t{kConvWidth} * c, lanes);
+    F16 x0 = {}, x1 = {}, x2 = {};
+    if (start != nullptr) {
+      x0 = LoadLanes(start + c, lanes);
+      x1 = LoadLanes(start + c + stride, lanes);
+      x2 = LoadLanes(start + c + 2 * stride, lanes);
+    }
+    for (int t = 0; t < n_tokens; ++t) {
+      if (reset != nullptr && reset[t] != 0) x0 = x1 = x2 = F16{};
+      const F16 x3 = LoadLanes(x + t * stride + c, lanes);
+      StoreLanes(y + t * stride + c, Silu(Correlate(taps, x0, x1, x2, x3)), lanes);
+      x0 = x1;
+      x1 = x2;
+      x2 = x3;
+    }
+    if (end != nullptr) {
+      StoreLanes(end + c, x0, lanes);
+      StoreLanes(end + c + stride, x1, lanes);
+      StoreLanes(end + c + 2 * stride, x2, lanes);
+    }
+  }
+}
+
+// Row t of the input as seen by a token no reset separates from it; t may be negative (the state).
+F16 InputAt(const float* x, const float* start, int64_t t, int64_t stride, int lanes) {
+  if (t >= 0) return LoadLanes(x + t * stride, lanes);
+  if (start == nullptr || t < -kConvState) return F16{};
+  return LoadLanes(start + (t + kConvState) * stride, lanes);
+}
+
+void Backward(const float* x, const float* w, const float* start, const uint8_t* reset,
+              const float* dy, int n_tokens, int64_t stride, int n, float* dx, float* dw) {
+  for (int c = 0; c < n; c += 16) {
+    const int lanes = LanesAt(c, n);
+    const Taps taps = LoadTaps(w + int64_t{kConvWidth} * c, lanes);
+    F16 sums[kConvWidth] = {};
+    F16 later[kConvState] = {};  // gradient of the pre-activation at t+1, t+2, t+3
+    for (int t = n_tokens - 1; t >= 0; --t) {
+      F16 in[kConvWidth] = {};  // in[3 - j] = x[t - j], zero beyond a reset
+      for (int j = 0; j < kConvWidth; ++j) {
+        in[kConvState - j] =
+            InputAt(x + c, start == nullptr ? nullptr : start + c, t - j, stride, lanes);
+        if (t - j >= 0 && reset != nullptr && reset[t - j] != 0) break;
+      }
+      const F16 a = Correlate(taps, in[0], in[1], in[2], in[3]);
+      const F16 s = Sigmoid(a);
+      const F16 da = LoadLanes(dy + t * stride + c, lanes) * (s + a * s * (1.0f - s));
+      for (int j = 0; j < kConvWidth; ++j) sums[j] = sums[j] + da * in[j];
+      StoreLanes(dx + t * stride + c, Correlate(taps, later[2], later[1], later[0], da), lanes);
+      later[2] = later[1];
+      later[1] = later[0];
+      later[0] = da;
+      if (reset != nullptr && reset[t] != 0) later[0] = later[1] = later[2] = F16{};
+    }
+    for (int j = 0; j < kConvWidth; ++j) {
+      for (int l = 0; l < lanes; ++l) dw[int64_t{kConvWidth} * (c + l) + j] += sums[j][l];
+    }
+  }
+}
+
+}  // namespace
+
+extern const ShortConvKernels kShortConv;
+const ShortConvKernels kShortConv = {Step, Forward, Backward};
+
+}  // namespace CHIMERA_ISA
+}  // namespace chimera

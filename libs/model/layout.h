@@ -1,0 +1,37 @@
+// Which tensors a model of a given shape has: the one list that the trainer, the weight file and
+// the parameter counts share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/model_config.h"
+
+namespace chimera {
+
+enum class TensorKind : uint32_t {
+  kFloat = 1,     // norms, gates, convolutions, and every matrix when quantization is off
+  kTernary = 2,   // linear maps
+  kInt8Rows = 3,  // the tied embedding and head
+};
+
+struct TensorSpec {
+  std::string name;
+  TensorKind kind = TensorKind::kFloat;
+  int rows = 0;
+  int cols = 0;
+  bool decay = false;  // weight decay in training
+};
+
+// In file order: embedding, layers from first to last, final norm. Layers of kinds the network does
+// not build yet are absent; CheckTrainable refuses such configs first.
+std::vector<TensorSpec> ModelLayout(const ModelConfig& config);
+
+// "layers.<index>.<rest>"
+std::string LayerTensor(int index, const char* rest);
+
+// Bytes of a payload in a .b158 file (docs/formats/b158.md).
+uint64_t PayloadBytes(TensorKind kind, int rows, int cols);
+
+}  // namespace chimera

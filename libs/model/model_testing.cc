@@ -1,0 +1,51 @@
+#include "model/model_testing.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "model/random_model.h"
+
+namespace chimera {
+
+std::shared_ptr<const Tokenizer> TestTokenizer() {
+  static const std::shared_ptr<const Tokenizer> tokenizer = [] {
+    auto ranks =
+        ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/tests/golden/o200k_8192.tiktoken", 1 << 20);
+    CHIMERA_CHECK(ranks.ok());
+    auto made = Tokenizer::FromRankText(*ranks, 1024);
+    CHIMERA_CHECK(made.ok());
+    return *made;
+  }();
+  return tokenizer;
+}
+
+Config TestConfig(bool quantized) {
+  const std::string overlay = std::string(R"({
+    "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
+    "initializer_range": 0.08, "num_hidden_layers": 2, "vocab_size": 1080, "token_ids": [1024, 1065],
+    "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
+                 "moe": {"enabled": false}},
+    "looping": {"enabled": false},
+    "quantization": {"method": ")") +
+                              (quantized ? "bitnet" : "none") + "\"}}";
+  auto base = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/chimera-5.3.json", 1 << 20);
+  auto scale = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/scales/nano.json", 1 << 20);
+  CHIMERA_CHECK(base.ok() && scale.ok());
+  auto config = ParseConfig(*base, {*scale, overlay});
+  if (!config.ok()) ADD_FAILURE() << config.status();
+  CHIMERA_CHECK(config.ok());
+  return *config;
+}
+
+std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed) {
+  const std::string folder = testing::TempDir() + "/chimera_model_" + name;
+  std::filesystem::remove_all(folder);
+  auto id = WriteRandomModel(TestConfig(quantized), *TestTokenizer(), seed, folder);
+  if (!id.ok()) ADD_FAILURE() << id.status();
+  return folder;
+}
+
+}  // namespace chimera

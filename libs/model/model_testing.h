@@ -1,0 +1,22 @@
+// Small models for tests of this library and of those above it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "config/config.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace chimera {
+
+// The first 1,024 merges of the committed rank file: vocab_size 1,080.
+std::shared_ptr<const Tokenizer> TestTokenizer();
+
+// Two layers (GD XM), d_model 64, d_ff 128, vocab_size 1,080.
+Config TestConfig(bool quantized);
+
+// A fresh folder under the test's temporary directory with a random model in it.
+std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1);
+
+}  // namespace chimera

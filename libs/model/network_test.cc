@@ -1,0 +1,162 @@
+#include "model/network.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/philox.h"
+#include "model/network_naive.h"
+
+namespace chimera {
+namespace {
+
+ModelConfig Micro(bool quantized) {
+  ModelConfig c;
+  c.d_model = 64;
+  c.n_heads = 1;
+  c.d_ff = 128;
+  c.n_layers = 2;
+  c.vocab_size = 48;
+  c.init_std = 0.08f;
+  c.layers = {LayerKind::kGatedDelta, LayerKind::kMlstm};
+  c.ffn = {FfnKind::kDense, FfnKind::kDense};
+  c.quant.enabled = quantized;
+  return c;
+}
+
+struct Text {
+  std::vector<int32_t> tokens, targets;
+  std::vector<uint8_t> reset;
+};
+
+Text RandomText(int n, int vocab, uint32_t stream) {
+  const PhiloxStream rng(3, RngPurpose::kDataShuffle, stream);
+  Text text;
+  for (int i = 0; i < n; ++i) {
+    text.tokens.push_back(static_cast<int32_t>(rng.Word(uint64_t(i)) % uint32_t(vocab)));
+    text.targets.push_back(static_cast<int32_t>(rng.Word(uint64_t(1000 + i)) % uint32_t(vocab)));
+    text.reset.push_back(i == 0 || i == n / 3 ? 1 : 0);
+  }
+  return text;
+}
+
+// One forward (and backward) pass over sequences of equal length laid end to end.
+struct Pass {
+  Pass(const ModelConfig& config, Parameters* parameters, int threads)
+      : exec(threads), tape(&exec), network(config, parameters) {
+    network.Prepare(&exec);
+  }
+  double Run(const Text& text, int n_seqs) {
+    const auto rows = text.tokens.size();
+    start.assign(size_t(network.StateFloats()) * size_t(n_seqs), 0.0f);
+    end = start;
+    nll.assign(rows, 0.0f);
+    TrainBatch batch;
+    batch.n_seqs = n_seqs;
+    batch.seq_len = static_cast<int>(rows) / n_seqs;
+    batch.tokens = text.tokens.data();
+    batch.targets = text.targets.data();
+    batch.reset = text.reset.data();
+    return network.Forward(&tape, batch, start.data(), end.data(), nll.data());
+  }
+  ExecContext exec;
+  Tape tape;
+  Network network;
+  std::vector<float> start, end, nll;
+};
+
+// Loss and every kind of parameter's gradient against central differences of the double twin.
+TEST(Network, GradientsEqualDifferencesOfTheNaiveTwin) {
+  const ModelConfig config = Micro(false);
+  Parameters parameters(config);
+  parameters.Initialize(config, 5);
+  // The mLSTM gate weights start at zero: move everything off its special values.
+  const PhiloxStream rng(9, RngPurpose::kWeightInit, 77);
+  for (size_t i = 0; i < parameters.values().size(); ++i) {
+    parameters.values()[i] += 0.05f * (rng.Uniform(i) - 0.5f);
+  }
+  const Text text = RandomText(70, config.vocab_size, 1);  // crosses a chunk border
+  Pass pass(config, &parameters, 2);
+  const double loss = pass.Run(text, 1);
+  pass.tape.Backward();
+
+  NaiveNetwork<double> naive(config, parameters);
+  EXPECT_NEAR(loss, naive.Loss(text.tokens, text.targets, text.reset), 1e-5);
+  for (const Parameters::Entry& e : parameters.entries()) {
+    double norm = 0.0;
+    for (int64_t i = 0; i < e.size; ++i)
+      norm += std::pow(parameters.grads()[size_t(e.offset + i)], 2);
+    norm = std::sqrt(norm);
+    for (int64_t pick = 0; pick < 3; ++pick) {
+      const auto at = size_t(e.offset + (e.size - 1) * pick / 2);
+      const double eps = 1e-5, value = naive.values()[at];
+      naive.values()[at] = value + eps;
+      const double up = naive.Loss(text.tokens, text.targets, text.reset);
+      naive.values()[at] = value - eps;
+      const double down = naive.Loss(text.tokens, text.targets, text.reset);
+      naive.values()[at] = value;
+      EXPECT_NEAR(parameters.grads()[at], (up - down) / (2 * eps), 1e-6 + 2e-4 * norm)
+          << e.spec.name << " element " << at - size_t(e.offset);
+    }
+  }
+}
+
+// Same bits with one thread and two, loss and gradients, quantised.
+TEST(Network, ThreadsDoNotChangeBits) {
+  const ModelConfig config = Micro(true);
+  std::vector<float> grads[2];
+  double loss[2];
+  for (int threads : {1, 2}) {
+    Parameters parameters(config);
+    parameters.Initialize(config, 5);
+    Pass pass(config, &parameters, threads);
+    const Text text = RandomText(4 * 130, config.vocab_size, 2);
+    loss[threads - 1] = pass.Run(text, 4);
+    pass.tape.Backward();
+    grads[threads - 1].assign(parameters.grads().begin(), parameters.grads().end());
+  }
+  EXPECT_EQ(loss[0], loss[1]);
+  EXPECT_EQ(std::memcmp(grads[0].data(), grads[1].data(), grads[0].size() * 4), 0);
+}
+
+// Changing a token changes nothing before it, in its own sequence or in the others.
+TEST(Network, TheFutureDoesNotLeak) {
+  for (bool quantized : {false, true}) {
+    const ModelConfig config = Micro(quantized);
+    Parameters parameters(config);
+    parameters.Initialize(config, 5);
+    Pass pass(config, &parameters, 1);
+    Text text = RandomText(2 * 100, config.vocab_size, 3);
+    pass.Run(text, 2);
+    const std::vector<float> before = pass.nll;
+    text.tokens[70] = (text.tokens[70] + 1) % config.vocab_size;
+    pass.tape.Reset();
+    pass.Run(text, 2);
+    for (size_t i = 0; i < before.size(); ++i) {
+      if (i < 70 || i >= 100) {
+        ASSERT_EQ(before[i], pass.nll[i]) << i;
+      }
+    }
+    EXPECT_NE(before[70], pass.nll[70]);
+    EXPECT_NE(before[75], pass.nll[75]) << "a token must influence what follows";
+  }
+}
+
+// A document border makes what stands before it invisible.
+TEST(Network, ResetForgets) {
+  const ModelConfig config = Micro(true);
+  Parameters parameters(config);
+  parameters.Initialize(config, 5);
+  Pass pass(config, &parameters, 1);
+  Text text = RandomText(99, config.vocab_size, 4);
+  pass.Run(text, 1);
+  const std::vector<float> before = pass.nll;
+  text.tokens[20] = (text.tokens[20] + 1) % config.vocab_size;
+  pass.tape.Reset();
+  pass.Run(text, 1);
+  for (size_t i = 33; i < before.size(); ++i) ASSERT_EQ(before[i], pass.nll[i]) << i;
+}
+
+}  // namespace
+}  // namespace chimera

@@ -1,0 +1,86 @@
+#include "model/weight_file.h"
+
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "model/b158_format.h"
+#include "model/layout.h"
+#include "ternary/ternary.h"
+
+namespace chimera {
+namespace {
+
+std::string EncodePayload(const TensorSpec& spec, std::span<const float> w) {
+  std::string payload(PayloadBytes(spec.kind, spec.rows, spec.cols), '\0');
+  char* out = payload.data();
+  switch (spec.kind) {
+    case TensorKind::kFloat:
+      std::memcpy(out, w.data(), payload.size());
+      break;
+    case TensorKind::kTernary: {
+      const size_t code_bytes = TernaryCodeBytes(spec.rows, spec.cols);
+      QuantizeWeights(w.data(), spec.rows, spec.cols, reinterpret_cast<uint8_t*>(out),
+                      reinterpret_cast<uint16_t*>(out + code_bytes));
+      break;
+    }
+    case TensorKind::kInt8Rows: {
+      const size_t padded = (static_cast<size_t>(spec.rows) + 15) / 16 * 16;
+      const size_t code_bytes = padded * static_cast<size_t>(spec.cols);
+      QuantizeInt8Rows(w.data(), spec.rows, spec.cols, reinterpret_cast<int8_t*>(out),
+                       reinterpret_cast<float*>(out + code_bytes));
+      break;
+    }
+  }
+  return payload;
+}
+
+void PadTo(uint64_t align, std::string* file) {
+  file->resize((file->size() + align - 1) / align * align, '\0');
+}
+
+}  // namespace
+
+std::string EncodeWeights(const ModelConfig& config, const ParameterSource& source) {
+  const std::vector<TensorSpec> specs = ModelLayout(config);
+  std::vector<B158Record> table(specs.size());
+  const size_t table_bytes = table.size() * sizeof(B158Record);
+  std::string file(sizeof(B158Header) + table_bytes, '\0');
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const TensorSpec& spec = specs[i];
+    const std::span<const float> w = source(spec.name);
+    CHIMERA_CHECK(w.size() == static_cast<size_t>(spec.rows) * static_cast<size_t>(spec.cols));
+    PadTo(kB158Align, &file);
+    const std::string payload = EncodePayload(spec, w);
+    B158Record& record = table[i];
+    CHIMERA_CHECK(spec.name.size() < sizeof(record.name));
+    std::memcpy(record.name, spec.name.data(), spec.name.size());
+    record.kind = static_cast<uint32_t>(spec.kind);
+    record.rows = static_cast<uint32_t>(spec.rows);
+    record.cols = static_cast<uint32_t>(spec.cols);
+    record.offset = file.size();
+    record.bytes = payload.size();
+    record.checksum = Xxh3(payload);
+    file += payload;
+  }
+  B158Header header = {};
+  std::memcpy(header.magic, kB158Magic, sizeof(header.magic));
+  header.version = kB158Version;
+  header.byte_order = kB158ByteOrder;
+  header.file_bytes = file.size();
+  header.n_tensors = static_cast<uint32_t>(table.size());
+  header.table_bytes = table_bytes;
+  std::memcpy(file.data() + sizeof(header), table.data(), table_bytes);
+  header.table_checksum = Xxh3(std::string_view(file).substr(sizeof(header), table_bytes));
+  header.header_checksum = Xxh3(std::string_view(reinterpret_cast<const char*>(&header), 48));
+  std::memcpy(file.data(), &header, sizeof(header));
+  return file;
+}
+
+absl::Status WriteWeights(const std::string& path, const ModelConfig& config,
+                          const ParameterSource& source) {
+  return WriteFileAtomic(path, EncodeWeights(config, source));
+}
+
+}  // namespace chimera

@@ -1,0 +1,22 @@
+// Writes weights.b158 from float parameters: quantises, packs, checksums (docs/formats/b158.md).
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "config/model_config.h"
+
+namespace chimera {
+
+// The float parameter of a name in ModelLayout, rows x cols, row-major.
+using ParameterSource = std::function<std::span<const float>(const std::string& name)>;
+
+// The bytes of the file. Deterministic: the same parameters give the same bytes.
+std::string EncodeWeights(const ModelConfig& config, const ParameterSource& source);
+
+absl::Status WriteWeights(const std::string& path, const ModelConfig& config,
+                          const ParameterSource& source);
+
+}  // namespace chimera

@@ -1,0 +1,233 @@
+#include "model/weights.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <span>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "base/string_view.h"
+#include "model/b158_format.h"
+#include "model/layout.h"
+
+namespace chimera {
+namespace {
+
+using Bytes = std::span<const uint8_t>;
+
+absl::Status Corrupt(const std::string& path, const std::string& fault) {
+  return absl::DataLossError(absl::StrCat(path, ": ", fault));
+}
+
+absl::Status CheckHeader(const std::string& path, Bytes file, const B158Header& h) {
+  if (std::memcmp(h.magic, kB158Magic, sizeof(h.magic)) != 0) {
+    return Corrupt(path, "not a .b158 weight file (wrong magic)");
+  }
+  if (h.version != kB158Version) {
+    return Corrupt(
+        path, absl::StrCat("version ", h.version, " is not the supported version ", kB158Version));
+  }
+  if (h.byte_order != kB158ByteOrder) return Corrupt(path, "wrong byte order mark");
+  if (h.header_checksum != Xxh3(file.first(48))) return Corrupt(path, "header checksum mismatch");
+  if (h.file_bytes != file.size()) {
+    return Corrupt(path, absl::StrCat("file has ", file.size(), " bytes but its header declares ",
+                                      h.file_bytes));
+  }
+  if (h.n_tensors == 0 || h.n_tensors > kB158TensorsMax) {
+    return Corrupt(path, absl::StrCat(h.n_tensors, " tensors, expected 1 to ", kB158TensorsMax));
+  }
+  const uint64_t table_bytes = uint64_t{h.n_tensors} * sizeof(B158Record);
+  if (h.table_bytes != table_bytes || table_bytes > file.size() - sizeof(B158Header)) {
+    return Corrupt(path, "tensor table does not fit the file");
+  }
+  if (h.table_checksum != Xxh3(file.subspan(sizeof(B158Header), table_bytes))) {
+    return Corrupt(path, "table checksum mismatch");
+  }
+  return absl::OkStatus();
+}
+
+// The record must be exactly the one the config implies, and lie inside the file after `*end`.
+absl::Status CheckRecord(const std::string& path, Bytes file, const B158Record& r,
+                         const TensorSpec& spec, uint64_t* end) {
+  const std::string name(r.name, strnlen(r.name, sizeof(r.name)));
+  if (name != spec.name) {
+    return Corrupt(path, absl::StrCat("tensor '", absl::CHexEscape(name), "' where '", spec.name,
+                                      "' is expected"));
+  }
+  if (r.kind != static_cast<uint32_t>(spec.kind) || r.rows != static_cast<uint32_t>(spec.rows) ||
+      r.cols != static_cast<uint32_t>(spec.cols)) {
+    return Corrupt(
+        path, absl::StrCat("tensor ", name, " is kind ", r.kind, ", ", r.rows, " x ", r.cols,
+                           "; the config implies kind ", static_cast<uint32_t>(spec.kind), ", ",
+                           spec.rows, " x ", spec.cols));
+  }
+  if (r.bytes != PayloadBytes(spec.kind, spec.rows, spec.cols)) {
+    return Corrupt(path, absl::StrCat("tensor ", name, " has ", r.bytes, " bytes, its shape needs ",
+                                      PayloadBytes(spec.kind, spec.rows, spec.cols)));
+  }
+  if (r.offset % kB158Align != 0 || r.offset < *end || r.offset > file.size() ||
+      r.bytes > file.size() - r.offset) {
+    return Corrupt(path, absl::StrCat("tensor ", name, " at offset ", r.offset, " with ", r.bytes,
+                                      " bytes lies outside the file of ", file.size(), " bytes"));
+  }
+  *end = r.offset + r.bytes;
+  if (Xxh3(file.subspan(r.offset, r.bytes)) != r.checksum) {
+    return Corrupt(path, absl::StrCat("tensor ", name, ": payload checksum mismatch"));
+  }
+  return absl::OkStatus();
+}
+
+bool AllFinite(const uint8_t* data, size_t n_floats) {
+  for (size_t i = 0; i < n_floats; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, data + i * 4, 4);
+    if ((bits & 0x7f800000u) == 0x7f800000u) return false;
+  }
+  return true;
+}
+
+absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes payload) {
+  switch (spec.kind) {
+    case TensorKind::kFloat:
+      if (!AllFinite(payload.data(), payload.size() / 4)) {
+        return Corrupt(path,
+                       absl::StrCat("tensor ", spec.name, " holds a value that is not finite"));
+      }
+      return absl::OkStatus();
+    case TensorKind::kTernary: {
+      const size_t codes = TernaryCodeBytes(spec.rows, spec.cols);
+      for (size_t i = 0; i < codes; ++i) {
+        if ((payload[i] & (payload[i] >> 1) & 0x55) != 0) {
+          return Corrupt(path, absl::StrCat("tensor ", spec.name, " holds a trit code 3"));
+        }
+      }
+      for (size_t i = codes; i < payload.size(); i += 2) {
+        uint16_t half;
+        std::memcpy(&half, payload.data() + i, 2);
+        if ((half & 0x7c00) == 0x7c00) {
+          return Corrupt(path,
+                         absl::StrCat("tensor ", spec.name, " has a scale that is not finite"));
+        }
+      }
+      return absl::OkStatus();
+    }
+    case TensorKind::kInt8Rows: {
+      const size_t padded = (static_cast<size_t>(spec.rows) + 15) / 16 * 16;
+      if (!AllFinite(payload.data() + padded * static_cast<size_t>(spec.cols), padded)) {
+        return Corrupt(path, absl::StrCat("tensor ", spec.name, " has a scale that is not finite"));
+      }
+      return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Looks tensors up by name after everything has been checked.
+class Lookup {
+ public:
+  void Add(const TensorSpec& spec, const uint8_t* data) { found_[spec.name] = {&spec, data}; }
+
+  const float* Float(const std::string& name) const {
+    return reinterpret_cast<const float*>(found_.at(name).data);
+  }
+  LinearView Linear(const std::string& name) const {
+    const Entry& e = found_.at(name);
+    LinearView view;
+    view.rows = e.spec->rows;
+    view.cols = e.spec->cols;
+    if (e.spec->kind == TensorKind::kFloat) {
+      view.dense = reinterpret_cast<const float*>(e.data);
+      return view;
+    }
+    const size_t codes = TernaryCodeBytes(view.rows, view.cols);
+    view.ternary = {e.data, reinterpret_cast<const uint16_t*>(e.data + codes), view.rows,
+                    view.cols};
+    return view;
+  }
+  Int8RowsView Int8Rows(const std::string& name) const {
+    const Entry& e = found_.at(name);
+    const size_t padded = (static_cast<size_t>(e.spec->rows) + 15) / 16 * 16;
+    const size_t codes = padded * static_cast<size_t>(e.spec->cols);
+    return {reinterpret_cast<const int8_t*>(e.data), reinterpret_cast<const float*>(e.data + codes),
+            e.spec->rows, e.spec->cols};
+  }
+
+ private:
+  struct Entry {
+    const TensorSpec* spec;
+    const uint8_t* data;
+  };
+  std::map<std::string, Entry> found_;
+};
+
+LayerWeights LayerViews(const Lookup& at, int i, LayerKind kind) {
+  LayerWeights layer;
+  layer.kind = kind;
+  layer.mixer_norm = at.Float(LayerTensor(i, "mixer_norm"));
+  if (kind == LayerKind::kGatedDelta) {
+    layer.gd.w_in = at.Linear(LayerTensor(i, "gd.w_in"));
+    layer.gd.w_out = at.Linear(LayerTensor(i, "gd.w_out"));
+    layer.gd.conv = at.Float(LayerTensor(i, "gd.conv"));
+    layer.gd.w_gates = at.Float(LayerTensor(i, "gd.w_gates"));
+    layer.gd.a_log = at.Float(LayerTensor(i, "gd.a_log"));
+    layer.gd.dt_bias = at.Float(LayerTensor(i, "gd.dt_bias"));
+    layer.gd.head_norm = at.Float(LayerTensor(i, "gd.head_norm"));
+    layer.gd.out_norm = at.Float(LayerTensor(i, "gd.out_norm"));
+  } else {
+    layer.xm.w_in = at.Linear(LayerTensor(i, "xm.w_in"));
+    layer.xm.w_out = at.Linear(LayerTensor(i, "xm.w_out"));
+    layer.xm.w_gates = at.Float(LayerTensor(i, "xm.w_gates"));
+    layer.xm.gate_bias = at.Float(LayerTensor(i, "xm.gate_bias"));
+    layer.xm.head_norm = at.Float(LayerTensor(i, "xm.head_norm"));
+    layer.xm.out_norm = at.Float(LayerTensor(i, "xm.out_norm"));
+  }
+  layer.ffn_norm = at.Float(LayerTensor(i, "ffn_norm"));
+  layer.ffn.w_in = at.Linear(LayerTensor(i, "ffn.w_in"));
+  layer.ffn.w_out = at.Linear(LayerTensor(i, "ffn.w_out"));
+  layer.ffn.out_norm = at.Float(LayerTensor(i, "ffn.out_norm"));
+  return layer;
+}
+
+}  // namespace
+
+absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig& config) {
+  Weights weights;
+  CHIMERA_ASSIGN_OR_RETURN(weights.file_, MmapFile::Open(path));
+  const Bytes file = weights.file_.bytes();
+  if (file.size() < sizeof(B158Header)) {
+    return Corrupt(path, absl::StrCat("file has ", file.size(), " bytes, its header needs ",
+                                      sizeof(B158Header)));
+  }
+  B158Header header;
+  std::memcpy(&header, file.data(), sizeof(header));
+  CHIMERA_RETURN_IF_ERROR(CheckHeader(path, file, header));
+  const std::vector<TensorSpec> specs = ModelLayout(config);
+  if (specs.size() != header.n_tensors) {
+    return Corrupt(path,
+                   absl::StrCat(header.n_tensors, " tensors; the config implies ", specs.size()));
+  }
+  Lookup lookup;
+  uint64_t end = sizeof(B158Header) + header.table_bytes;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    B158Record record;
+    std::memcpy(&record, file.data() + sizeof(B158Header) + i * sizeof(record), sizeof(record));
+    CHIMERA_RETURN_IF_ERROR(CheckRecord(path, file, record, specs[i], &end));
+    CHIMERA_RETURN_IF_ERROR(CheckValues(path, specs[i], file.subspan(record.offset, record.bytes)));
+    lookup.Add(specs[i], file.data() + record.offset);
+  }
+  if (end != file.size()) return Corrupt(path, "bytes after the last tensor");
+  for (int i = 0; i < config.n_layers; ++i) {
+    weights.layers_.push_back(LayerViews(lookup, i, config.layers[static_cast<size_t>(i)]));
+  }
+  if (config.quant.enabled) {
+    weights.embedding_ = lookup.Int8Rows("embedding");
+  } else {
+    weights.dense_embedding_ = lookup.Float("embedding");
+  }
+  weights.final_norm_ = lookup.Float("final_norm");
+  return weights;
+}
+
+}  // namespace chimera

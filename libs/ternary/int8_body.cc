@@ -1,0 +1,214 @@
+// Int8 rows times int8 activations: the output head (DESIGN D16). Compiled once per instruction
+// set. Only the exact int32 block sums differ between them; the float order is written once, below.
+#include "tensor/vec.h"
+#include "ternary/ternary_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace chimera {
+namespace CHIMERA_ISA {
+namespace {
+
+constexpr int kTokens = 8;         // token columns of one pass over a row tile
+constexpr int kTokenBlock = 32;    // tokens that share one read of a row tile from memory
+constexpr int kBlockBytes = 1024;  // 16 rows x 64 columns
+constexpr int kMaxBlocks = kTernaryMaxCols / kActBlock;
+
+CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
+
+// What the kernel reads of a group of tokens: pointers to the first, strides to the next.
+struct Tokens {
+  const int8_t* q;
+  const float* s;
+  const int16_t* sums;  // of each block; at most 64 * 127
+  int64_t cols;
+  int64_t blocks;
+};
+
+CHIMERA_VEC int32_t LoadWord(const void* p) {
+  int32_t word;
+  std::memcpy(&word, p, 4);
+  return word;
+}
+
+void BlockSums(const int8_t* q, int64_t n, int16_t* sums) {
+  for (int64_t b = 0; b < n; ++b, q += kActBlock) {
+    int32_t sum = 0;
+    for (int i = 0; i < kActBlock; ++i) sum += q[i];
+    sums[b] = static_cast<int16_t>(sum);
+  }
+}
+
+// Stops the compiler from folding a pointer into many addresses that do not fit the registers.
+CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
+
+// dots[i] = sum of w * q over one block of 64 columns, for 16 rows and token i.
+#if defined(__AVX512VNNI__)
+
+// The weights become unsigned by adding 128, which the block sums take back.
+template <int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+  const int8_t* q = in.q + block * kActBlock;
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+  const int8_t* token[T];
+  __m512i acc[T];
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) {
+    token[i] = q + i * in.cols;
+    KeepInRegister(&token[i]);
+    acc[i] = _mm512_set1_epi32(-128 * in.sums[i * in.blocks + block]);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < 16; ++k) {
+    const __m512i v = _mm512_xor_si512(_mm512_loadu_si512(w + k * 64), flip);
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) {
+      acc[i] = _mm512_dpbusd_epi32(acc[i], v, _mm512_set1_epi32(LoadWord(token[i] + k * 4)));
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) dots[i] = (I16)acc[i];
+}
+
+#elif defined(__AVX2__)
+
+// |w| is unsigned and takes the sign of w over to q: a pair is at most 128 * 127 * 2 = 32,512.
+template <int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+  const int8_t* q = in.q + block * kActBlock;
+  const __m256i ones = _mm256_set1_epi16(1);
+  const int8_t* token[T];
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) {
+    token[i] = q + i * in.cols;
+    KeepInRegister(&token[i]);
+  }
+  for (int half = 0; half < 2; ++half) {
+    __m256i acc[T];
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) acc[i] = _mm256_setzero_si256();
+    for (int k = 0; k < 16; ++k) {
+      const __m256i v =
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + k * 64 + half * 32));
+      const __m256i magnitude = _mm256_abs_epi8(v);
+#pragma GCC unroll 8
+      for (int i = 0; i < T; ++i) {
+        const __m256i word = _mm256_set1_epi32(LoadWord(token[i] + k * 4));
+        const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(word, v));
+        acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, ones));
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) {
+      std::memcpy(reinterpret_cast<char*>(dots + i) + half * 32, &acc[i], 32);
+    }
+  }
+}
+
+#else
+
+template <int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+  for (int i = 0; i < T; ++i) {
+    const int8_t* q = in.q + i * in.cols + block * kActBlock;
+    int32_t acc[16] = {};
+    for (int k = 0; k < 16; ++k) {
+      const int8_t* v = w + k * 64;
+      for (int r = 0; r < 16; ++r) {
+        for (int c = 0; c < 4; ++c) acc[r] += v[4 * r + c] * q[4 * k + c];
+      }
+    }
+    std::memcpy(dots + i, acc, sizeof(acc));
+  }
+}
+
+#endif
+
+// scale * sum of s_b * I_b of one row tile for T tokens: the one float order.
+template <int T>
+CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, F16* total) {
+  const int blocks = w.cols / kActBlock;
+  const int8_t* rows = w.q + int64_t{tile} * kRowTile * w.cols;
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+  for (int b = 0; b < blocks; ++b) {
+    I16 dots[T];
+    BlockDots<T>(rows + int64_t{b} * kBlockBytes, in, b, dots);
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) {
+      total[i] = total[i] + in.s[i * in.blocks + b] * __builtin_convertvector(dots[i], F16);
+    }
+  }
+  const F16 scale = Load(w.scale + int64_t{tile} * kRowTile);
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) total[i] = scale * total[i];
+}
+
+template <int T>
+void TileTokensOf(const Int8RowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+  F16 total[T];
+  TileProduct<T>(w, tile, in, total);
+  const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+#pragma GCC unroll 8
+  for (int i = 0; i < T; ++i) StoreN(y + i * ldy + row, total[i], n_rows);
+}
+
+void TileTokens(const Int8RowsView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {
+  switch (n) {
+    case 1:
+      return TileTokensOf<1>(w, tile, in, y, ldy);
+    case 2:
+      return TileTokensOf<2>(w, tile, in, y, ldy);
+    case 3:
+      return TileTokensOf<3>(w, tile, in, y, ldy);
+    case 4:
+      return TileTokensOf<4>(w, tile, in, y, ldy);
+    case 5:
+      return TileTokensOf<5>(w, tile, in, y, ldy);
+    case 6:
+      return TileTokensOf<6>(w, tile, in, y, ldy);
+    case 7:
+      return TileTokensOf<7>(w, tile, in, y, ldy);
+    default:
+      return TileTokensOf<8>(w, tile, in, y, ldy);
+  }
+}
+
+void Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+          const float* s, float* y, int64_t ldy) {
+  const int64_t cols = w.cols, blocks = w.cols / kActBlock;
+  int16_t sums[kTokenBlock * kMaxBlocks];
+  for (int block = 0; block < n_tokens; block += kTokenBlock) {
+    const int block_end = Smaller(n_tokens, block + kTokenBlock);
+    BlockSums(q + block * cols, (block_end - block) * blocks, sums);
+    for (int tile = tile_begin; tile < tile_end; ++tile) {
+      for (int token = block; token < block_end; token += kTokens) {
+        const int64_t t = token;
+        const Tokens in = {q + t * cols, s + t * blocks, sums + (t - block) * blocks, cols, blocks};
+        TileTokens(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+      }
+    }
+  }
+}
+
+void GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const int8_t* q,
+               const float* s, float* y) {
+  int16_t sums[kMaxBlocks];
+  BlockSums(q, w.cols / kActBlock, sums);
+  const Tokens in = {q, s, sums, w.cols, w.cols / kActBlock};
+  for (int i = 0; i < n_tiles; ++i) {
+    F16 total[1];
+    TileProduct<1>(w, tiles[i], in, total);
+    Store(y + int64_t{i} * kRowTile, total[0]);
+  }
+}
+
+}  // namespace
+
+extern const Int8Kernels kInt8Kernels;
+const Int8Kernels kInt8Kernels = {Gemm, GemvTiles};
+
+}  // namespace CHIMERA_ISA
+}  // namespace chimera

@@ -1,0 +1,192 @@
+#include "ternary/ternary.h"
+
+#include "base/check.h"
+#include "ternary/ternary_kernels.h"
+
+namespace chimera {
+
+namespace baseline {
+extern const QuantizeKernels kQuantizeKernels;
+extern const TernaryKernels kTernaryKernels;
+extern const Int8Kernels kInt8Kernels;
+}  // namespace baseline
+#if defined(__x86_64__)
+namespace avx2 {
+extern const QuantizeKernels kQuantizeKernels;
+extern const TernaryKernels kTernaryKernels;
+extern const Int8Kernels kInt8Kernels;
+}  // namespace avx2
+namespace avx512 {
+extern const QuantizeKernels kQuantizeKernels;
+extern const TernaryKernels kTernaryKernels;
+extern const Int8Kernels kInt8Kernels;
+}  // namespace avx512
+namespace amx {
+extern const AmxKernels kAmxKernels;
+}  // namespace amx
+#endif
+
+const QuantizeKernels& QuantizeFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return avx512::kQuantizeKernels;
+  if (isa == Isa::kAvx2) return avx2::kQuantizeKernels;
+#endif
+  (void)isa;
+  return baseline::kQuantizeKernels;
+}
+
+const TernaryKernels& TernaryFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return avx512::kTernaryKernels;
+  if (isa == Isa::kAvx2) return avx2::kTernaryKernels;
+#endif
+  (void)isa;
+  return baseline::kTernaryKernels;
+}
+
+const Int8Kernels& Int8For(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return avx512::kInt8Kernels;
+  if (isa == Isa::kAvx2) return avx2::kInt8Kernels;
+#endif
+  (void)isa;
+  return baseline::kInt8Kernels;
+}
+
+const AmxKernels& Amx() {
+#if defined(__x86_64__)
+  return amx::kAmxKernels;
+#else
+  static constexpr AmxKernels kNone = {nullptr, nullptr};
+  return kNone;
+#endif
+}
+
+namespace {
+
+constexpr int kAmxTokens = 16;
+
+const QuantizeKernels& Quantize() {
+  static const QuantizeKernels& best = QuantizeFor(BestIsa());
+  return best;
+}
+const TernaryKernels& Ternary() {
+  static const TernaryKernels& best = TernaryFor(BestIsa());
+  return best;
+}
+const Int8Kernels& Int8() {
+  static const Int8Kernels& best = Int8For(BestIsa());
+  return best;
+}
+
+void CheckCols(int cols) {
+  CHIMERA_CHECK(cols > 0 && cols % kActBlock == 0 && cols <= kTernaryMaxCols);
+}
+void CheckTiles(int rows, int tile_begin, int tile_end) {
+  CHIMERA_CHECK(tile_begin >= 0 && tile_end <= RowTiles(rows));
+}
+
+// Tokens that go through AMX tiles; the rest takes the vector kernels, with the same bits.
+int AmxShare(int n_tokens) {
+  return n_tokens >= kAmxTokens && HasAmxInt8() ? n_tokens / kAmxTokens * kAmxTokens : 0;
+}
+
+}  // namespace
+
+void QuantizeWeights(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
+                     int tile_begin, int tile_end) {
+  if (tile_end < 0) tile_end = RowTiles(rows);
+  CheckCols(cols);
+  CheckTiles(rows, tile_begin, tile_end);
+  Quantize().weights(w, rows, cols, codes, scales, tile_begin, tile_end);
+}
+
+void DequantizeWeights(const TernaryView& w, int tile_begin, int tile_end, float* out) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  Quantize().weights_back(w, tile_begin, tile_end, out);
+}
+
+void DequantizeWeightsBf16(const TernaryView& w, int tile_begin, int tile_end, uint16_t* out) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  Quantize().weights_back_bf16(w, tile_begin, tile_end, out);
+}
+
+void QuantizeActivations(const float* x, int n_tokens, int cols, int8_t* q, float* s,
+                         int32_t* sums) {
+  CheckCols(cols);
+  Quantize().activations(x, n_tokens, cols, q, s, sums);
+}
+
+void DequantizeActivations(const int8_t* q, const float* s, int n_tokens, int cols, float* out) {
+  CheckCols(cols);
+  Quantize().activations_back(q, s, n_tokens, cols, out);
+}
+
+void DequantizeActivationsBf16(const int8_t* q, const float* s, int n_tokens, int cols,
+                               uint16_t* out) {
+  CheckCols(cols);
+  Quantize().activations_back_bf16(q, s, n_tokens, cols, out);
+}
+
+void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
+                 const float* s, const int32_t* sums, float* y) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  Ternary().gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
+}
+
+void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+                 const float* s, const int32_t* sums, float* y, int64_t ldy) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  const int tiled = AmxShare(n_tokens);
+  const int64_t done = tiled, blocks = w.cols / kActBlock;
+  if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
+  if (tiled == n_tokens) return;
+  Ternary().gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols, s + done * blocks,
+                 sums + done * blocks, y + done * ldy, ldy);
+}
+
+void QuantizeInt8Rows(const float* w, int rows, int cols, int8_t* q, float* scale, int tile_begin,
+                      int tile_end) {
+  if (tile_end < 0) tile_end = RowTiles(rows);
+  CheckCols(cols);
+  CheckTiles(rows, tile_begin, tile_end);
+  Quantize().int8_rows(w, rows, cols, q, scale, tile_begin, tile_end);
+}
+
+void DequantizeInt8Row(const Int8RowsView& w, int row, float* out) {
+  CHIMERA_CHECK(row >= 0 && row < w.rows);
+  CheckCols(w.cols);
+  Quantize().int8_row_back(w, row, out);
+}
+
+void Int8Gemv(const Int8RowsView& w, int tile_begin, int tile_end, const int8_t* q, const float* s,
+              float* y) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  Int8().gemm(w, tile_begin, tile_end, 1, q, s, y, 0);
+}
+
+void Int8Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+              const float* s, float* y, int64_t ldy) {
+  CheckCols(w.cols);
+  CheckTiles(w.rows, tile_begin, tile_end);
+  const int tiled = AmxShare(n_tokens);
+  const int64_t done = tiled;
+  if (tiled > 0) Amx().int8_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
+  if (tiled == n_tokens) return;
+  Int8().gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
+              s + done * (w.cols / kActBlock), y + done * ldy, ldy);
+}
+
+void Int8GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const int8_t* q,
+                   const float* s, float* y) {
+  CheckCols(w.cols);
+  for (int i = 0; i < n_tiles; ++i) CHIMERA_CHECK(tiles[i] >= 0 && tiles[i] < RowTiles(w.rows));
+  Int8().gemv_tiles(w, tiles, n_tiles, q, s, y);
+}
+
+}  // namespace chimera

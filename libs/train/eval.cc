@@ -1,0 +1,48 @@
+#include "train/eval.h"
+
+#include <algorithm>
+#include <numbers>
+
+#include "base/clock.h"
+#include "model/step.h"
+#include "tensor/kernels.h"
+
+namespace chimera {
+
+absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view text,
+                                        ExecContext* exec,
+                                        const std::function<void(int64_t, int64_t)>& progress,
+                                        std::vector<float>* logprobs) {
+  if (text.empty()) return absl::InvalidArgumentError("evaluation text is empty");
+  const int64_t start = Clock::Real().NowNs();
+  std::vector<int32_t> ids = {static_cast<int32_t>(model.tokenizer()->eot())};
+  model.tokenizer()->EncodeAppend(text, &ids);
+  const auto n = static_cast<int64_t>(ids.size()) - 1;
+  const auto vocab = static_cast<size_t>(model.shape().vocab_size);
+
+  Stepper stepper(model, exec);
+  BraidState state(model.shape());
+  std::vector<float> logits(vocab * Stepper::kPrefillMax);
+  EvalResult result;
+  for (int64_t begin = 0; begin < n; begin += Stepper::kPrefillMax) {
+    const auto count = static_cast<size_t>(std::min<int64_t>(Stepper::kPrefillMax, n - begin));
+    const std::span<const float> hidden =
+        stepper.Prefill(&state, std::span(ids).subspan(static_cast<size_t>(begin), count));
+    stepper.Logits(hidden, static_cast<int>(count), std::span(logits).first(count * vocab));
+    for (size_t i = 0; i < count; ++i) {
+      const float* row = logits.data() + i * vocab;
+      const float lse = Kernels().log_sum_exp(row, static_cast<int64_t>(vocab));
+      const float logprob = row[ids[static_cast<size_t>(begin) + i + 1]] - lse;
+      result.nats -= static_cast<double>(logprob);
+      if (logprobs != nullptr) logprobs->push_back(logprob);
+    }
+    if (progress) progress(begin + static_cast<int64_t>(count), n);
+  }
+  result.tokens = n;
+  result.bytes = static_cast<int64_t>(text.size());
+  result.bpb = result.nats / (static_cast<double>(result.bytes) * std::numbers::ln2);
+  result.seconds = static_cast<double>(Clock::Real().NowNs() - start) * 1e-9;
+  return result;
+}
+
+}  // namespace chimera

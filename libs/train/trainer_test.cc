@@ -1,0 +1,192 @@
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/file.h"
+#include "model/model_testing.h"
+#include "train/adamw.h"
+#include "train/batches.h"
+#include "train/corpus.h"
+#include "train/curve_svg.h"
+#include "train/eval.h"
+
+namespace chimera {
+namespace {
+
+// A little text with structure to learn.
+std::string Story(int sentences) {
+  static constexpr const char* kWho[] = {"The fox", "A child", "Our cat", "The old king"};
+  static constexpr const char* kDoes[] = {"sees", "follows", "finds", "forgets"};
+  static constexpr const char* kWhat[] = {"a red door", "the river", "a letter", "the moon"};
+  std::string text;
+  for (int i = 0; i < sentences; ++i) {
+    text +=
+        std::string(kWho[i % 4]) + " " + kDoes[(i / 3) % 4] + " " + kWhat[(i * 7 / 2) % 4] + ".\n";
+  }
+  return text;
+}
+
+class TrainerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = testing::TempDir() + "/chimera_trainer";
+    std::filesystem::remove_all(root_);
+    ASSERT_TRUE(MakeDirs(root_ + "/data").ok());
+    ASSERT_TRUE(WriteFileAtomic(root_ + "/data/story.txt", Story(400)).ok());
+    recipe_.config = TestConfig(true);
+    recipe_.seed = 3;
+    recipe_.seq_len = 48;
+    recipe_.batch_seqs = 4;
+    recipe_.steps = 24;
+    recipe_.lr = 0.01;
+    recipe_.warmup_steps = 4;
+    recipe_.weight_decay = 0.1;
+    recipe_.grad_clip = 1.0;
+    recipe_.valid_fraction = 0.1;
+    recipe_.checkpoint_interval_s = 0;
+    recipe_.threads = 1;
+  }
+
+  absl::StatusOr<TrainResult> Train(const std::string& work, int64_t stop_after = INT64_MAX) {
+    TrainOptions options;
+    options.data_path = data_path_.empty() ? root_ + "/data" : data_path_;
+    options.work_folder = root_ + "/" + work;
+    options.tokenizer = TestTokenizer();
+    int64_t polls = 0;
+    options.should_stop = [&polls, stop_after] { return polls++ >= stop_after; };
+    return RunTraining(recipe_, options);
+  }
+  std::string Weights(const std::string& work) {
+    return *ReadFile(root_ + "/" + work + "/model/" + kWeightsFile, 64 << 20);
+  }
+
+  std::string root_, data_path_;
+  TrainRecipe recipe_;
+};
+
+TEST_F(TrainerTest, LearnsAndExportsAModelThatServesTheSameFigure) {
+  recipe_.steps = 120;
+  const auto result = Train("learn");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->finished);
+  // 1,080 ids guessed blindly cost ln(1080) = 6.98 nats.
+  EXPECT_LT(result->progress.train_loss_nats, 3.0);
+  auto model = Model::Load(result->model_folder);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->id(), result->model_id);
+  auto documents = *ReadCorpus(root_ + "/data");
+  const auto held = HoldOut(recipe_.valid_fraction, &documents);
+  ExecContext exec(1);
+  const auto eval = EvaluateText(**model, held[0].text, &exec, nullptr);
+  ASSERT_TRUE(eval.ok());
+  EXPECT_NEAR(eval->bpb / result->progress.valid_bpb, 1.0, 1e-3);
+  EXPECT_TRUE(std::filesystem::exists(root_ + "/learn/curve.svg"));
+}
+
+TEST_F(TrainerTest, StoppedAndResumedEqualsUndisturbed) {
+  ASSERT_TRUE(Train("whole")->finished);
+  for (int64_t stop : {1, 7, 16}) {
+    const std::string work = "stopped" + std::to_string(stop);
+    EXPECT_FALSE(Train(work, stop)->finished);
+    ASSERT_TRUE(Train(work)->finished);
+    EXPECT_EQ(Weights(work), Weights("whole")) << "stopped after " << stop;
+  }
+}
+
+TEST_F(TrainerTest, ThreadsDoNotChangeTheWeights) {
+  ASSERT_TRUE(Train("one")->finished);
+  recipe_.threads = 2;
+  ASSERT_TRUE(Train("two")->finished);
+  EXPECT_EQ(Weights("one"), Weights("two"));
+  recipe_.seed = 4;
+  ASSERT_TRUE(Train("seed")->finished);
+  EXPECT_NE(Weights("one"), Weights("seed"));
+}
+
+TEST_F(TrainerTest, BadDataGetsOneSentence) {
+  ASSERT_TRUE(MakeDirs(root_ + "/empty").ok());
+  ASSERT_TRUE(WriteFileAtomic(root_ + "/binary", std::string("ab\0cd", 5)).ok());
+  ASSERT_TRUE(WriteFileAtomic(root_ + "/latin1", "caf\xe9 noir").ok());
+  const std::pair<const char*, const char*> cases[] = {{"/absent", "no such file"},
+                                                       {"/empty", "no text found"},
+                                                       {"/binary", "binary"},
+                                                       {"/latin1", "not UTF-8 at byte offset 3"}};
+  for (const auto& [path, words] : cases) {
+    data_path_ = root_ + path;
+    const absl::Status status = Train("bad").status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(std::string(status.message()).find(words), std::string::npos) << status;
+    EXPECT_NE(std::string(status.message()).find(data_path_), std::string::npos) << status;
+  }
+}
+
+TEST_F(TrainerTest, FullDiskKeepsTheLastCheckpoint) {
+  EXPECT_FALSE(Train("full", 5)->finished);
+  const std::string path = root_ + "/full/checkpoint.ckpt";
+  const std::string good = *ReadFile(path, 64 << 20);
+  std::filesystem::create_symlink("/dev/full", path + ".tmp");
+  const absl::Status status = Train("full", 3).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_EQ(*ReadFile(path, 64 << 20), good);
+  std::filesystem::remove(path + ".tmp");
+  ASSERT_TRUE(Train("full")->finished);
+  ASSERT_TRUE(Train("undisturbed")->finished);
+  EXPECT_EQ(Weights("full"), Weights("undisturbed"));
+}
+
+TEST_F(TrainerTest, ForeignAndDamagedCheckpointsAreRefused) {
+  EXPECT_FALSE(Train("other", 2)->finished);
+  recipe_.lr = 0.02;
+  EXPECT_EQ(Train("other").status().code(), absl::StatusCode::kFailedPrecondition);
+  recipe_.lr = 0.01;
+  const std::string path = root_ + "/other/checkpoint.ckpt";
+  const std::string good = *ReadFile(path, 64 << 20);
+  std::string flipped = good;
+  flipped[good.size() / 2] ^= 4;
+  for (const std::string& bad : {flipped, good.substr(0, good.size() - 9), std::string("x")}) {
+    ASSERT_TRUE(WriteFileAtomic(path, bad).ok());
+    EXPECT_EQ(Train("other").status().code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(Schedule, WarmsUpThenFollowsTheCosine) {
+  const AdamWOptions o{.lr = 1.0, .lr_min_ratio = 0.1, .warmup_steps = 10, .steps_total = 110};
+  EXPECT_DOUBLE_EQ(LearningRate(o, 1), 0.1);
+  EXPECT_DOUBLE_EQ(LearningRate(o, 10), 1.0);
+  EXPECT_NEAR(LearningRate(o, 60), 0.55, 1e-12);
+  EXPECT_NEAR(LearningRate(o, 110), 0.1, 1e-12);
+  EXPECT_NEAR(LearningRate(o, 500), 0.1, 1e-12);
+}
+
+TEST(Batches, LanesContinueWhereTheyStopped) {
+  std::vector<int32_t> stream(100);
+  for (int i = 0; i < 100; ++i) stream[size_t(i)] = i;
+  const Batches batches(stream, 25, 4, 5);
+  const Batch first = batches.At(0), second = batches.At(1);
+  EXPECT_EQ(first.tokens[5], 25);
+  EXPECT_EQ(first.reset[5], 1);
+  EXPECT_EQ(first.targets[4], second.tokens[0]);
+  EXPECT_EQ(batches.At(20).tokens[0], 0) << "wraps around";
+}
+
+TEST(Corpus, HoldsOutTheTailAtACharacterBorder) {
+  std::vector<Document> documents = {{"a", "first"}, {"b", "gr\xc3\xbc\xc3\x9f dich"}};
+  const auto held = HoldOut(0.45, &documents);
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(documents[1].text + held[0].text, "gr\xc3\xbc\xc3\x9f dich");
+  EXPECT_NE(static_cast<uint8_t>(held[0].text[0]) & 0xc0, 0x80);
+}
+
+TEST(CurveSvg, DrawsEveryPointAndEscapesTheTitle) {
+  const std::string svg = CurveSvg("a<b", {{10, 5.0, 0, 1}, {20, 4.0, 2.5, 2}});
+  EXPECT_NE(svg.find("a&lt;b"), std::string::npos);
+  EXPECT_NE(svg.find("<polyline"), std::string::npos);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_NE(CurveSvg("empty", {}).find("</svg>"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace chimera

@@ -1,0 +1,196 @@
+// chimera complete: one completion, by a model folder in this process or by a running surface.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/exec_context.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "cluster/completer.h"
+#include "cluster/local_knot.h"
+#include "cluster/signals.h"
+#include "nlohmann/json.hpp"
+#include "services/cli/commands.h"
+#include "services/cli/surface_client.h"
+
+namespace chimera {
+namespace {
+
+struct CompleteFlags {
+  std::string model_dir;
+  std::string target;
+  std::string prompt;
+  float temperature = 0;
+  float top_p = 0;
+  float repetition_penalty = 0;
+  int max_tokens = 0;
+  uint64_t seed = 0;
+  std::vector<std::string> stop;
+  int logprobs = 0;
+  int timeout_s = 300;
+  bool json = false;
+  CLI::Option* has_temperature = nullptr;
+  CLI::Option* has_top_p = nullptr;
+  CLI::Option* has_repetition_penalty = nullptr;
+  CLI::Option* has_max_tokens = nullptr;
+  CLI::Option* has_seed = nullptr;
+};
+
+// Text as it comes, or everything at the end as one JSON object.
+class Printer final : public CompletionSink {
+ public:
+  explicit Printer(bool json) : json_(json) {}
+
+  absl::Status OnStart(const CompletionStart& start) override {
+    start_ = start;
+    return absl::OkStatus();
+  }
+
+  absl::Status OnEvent(const SessionEvent& event) override {
+    text_ += event.text;
+    token_ids_.insert(token_ids_.end(), event.token_ids.begin(), event.token_ids.end());
+    logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
+    if (json_) return absl::OkStatus();
+    if (std::fwrite(event.text.data(), 1, event.text.size(), stdout) != event.text.size() ||
+        std::fflush(stdout) != 0) {
+      return absl::CancelledError("standard output was closed");
+    }
+    return absl::OkStatus();
+  }
+
+  void Finish(const CompletionEnd& end) {
+    if (json_) {
+      std::printf("%s\n",
+                  Json(end).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    } else {
+      std::printf("\n");
+    }
+  }
+
+ private:
+  nlohmann::ordered_json Json(const CompletionEnd& end) const {
+    nlohmann::ordered_json out;
+    out["text"] = text_;
+    out["token_ids"] = token_ids_;
+    out["finish_reason"] = FinishReasonName(end.reason);
+    if (end.reason == FinishReason::kStop) out["stop_index"] = end.stop_index;
+    out["usage"] = {{"prompt_tokens", end.prompt_tokens},
+                    {"completion_tokens", end.completion_tokens},
+                    {"queue_seconds", end.queue_seconds},
+                    {"first_token_seconds", end.first_token_seconds},
+                    {"total_seconds", end.total_seconds}};
+    out["seed"] = start_.params.seed;
+    out["model_id"] = start_.model_id;
+    out["parameters"] = {{"temperature", start_.params.temperature},
+                         {"top_p", start_.params.top_p},
+                         {"repetition_penalty", start_.params.repetition_penalty},
+                         {"max_tokens", start_.params.max_tokens},
+                         {"stop", start_.params.stop},
+                         {"logprobs", start_.params.logprobs}};
+    if (start_.params.logprobs > 0) out["logprobs"] = LogprobsJson();
+    return out;
+  }
+
+  nlohmann::ordered_json LogprobsJson() const {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const TokenLogprobs& token : logprobs_) {
+      nlohmann::ordered_json top = nlohmann::ordered_json::array();
+      for (const RankedToken& ranked : token.top) {
+        top.push_back({{"token_id", ranked.token_id}, {"logprob", ranked.logprob}});
+      }
+      list.push_back({{"logprob", token.logprob}, {"top", std::move(top)}});
+    }
+    return list;
+  }
+
+  const bool json_;
+  CompletionStart start_;
+  std::string text_;
+  std::vector<int32_t> token_ids_;
+  std::vector<TokenLogprobs> logprobs_;
+};
+
+absl::StatusOr<CompletionRequest> MakeRequest(const CompleteFlags& flags) {
+  CompletionRequest request;
+  request.prompt = flags.prompt;
+  if (flags.prompt == "-") {
+    request.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  }
+  if (flags.has_temperature->count() > 0) request.temperature = flags.temperature;
+  if (flags.has_top_p->count() > 0) request.top_p = flags.top_p;
+  if (flags.has_repetition_penalty->count() > 0) {
+    request.repetition_penalty = flags.repetition_penalty;
+  }
+  if (flags.has_max_tokens->count() > 0) request.max_tokens = flags.max_tokens;
+  if (flags.has_seed->count() > 0) request.seed = flags.seed;
+  request.stop = flags.stop;
+  request.logprobs = flags.logprobs;
+  return request;
+}
+
+absl::StatusOr<CompletionEnd> CompleteHere(const CompleteFlags& flags,
+                                           const CompletionRequest& request, Printer* printer,
+                                           CancelToken* cancel) {
+  LocalKnotOptions options;
+  options.max_streams = 1;
+  CHIMERA_ASSIGN_OR_RETURN(const std::unique_ptr<LocalKnot> knot,
+                           LocalKnot::Create(options, flags.model_dir, nullptr));
+  Completer completer(knot.get(), ParamLimits(), nullptr);
+  return completer.Run(request, printer, cancel);
+}
+
+absl::Status RunComplete(const CompleteFlags& flags) {
+  if (flags.model_dir.empty() == flags.target.empty()) {
+    return absl::InvalidArgumentError(
+        "complete needs either --model DIR or --target HOST:PORT, see complete --help");
+  }
+  CHIMERA_ASSIGN_OR_RETURN(const CompletionRequest request, MakeRequest(flags));
+  Printer printer(flags.json);
+  CancelToken cancel;
+  const SignalWatch watch([&cancel] { cancel.Cancel(); });
+  SurfaceClient client(flags.target, flags.timeout_s * 1000);
+  const absl::StatusOr<CompletionEnd> end = flags.target.empty()
+                                                ? CompleteHere(flags, request, &printer, &cancel)
+                                                : client.Complete(request, &printer, &cancel);
+  CHIMERA_RETURN_IF_ERROR(end.status());
+  printer.Finish(*end);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddComplete(CLI::App& app, Command* run) {
+  auto flags = std::make_shared<CompleteFlags>();
+  CLI::App* sub = app.add_subcommand("complete", "Continue a prompt, streaming the text");
+  sub->add_option("--model", flags->model_dir, "Model folder, run in this process");
+  sub->add_option("--target", flags->target, "HOST:PORT of a running surface instead");
+  sub->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input")
+      ->required();
+  flags->has_seed = sub->add_option("--seed", flags->seed, "Same seed, same text (default: drawn)");
+  flags->has_max_tokens = sub->add_option("--max-tokens", flags->max_tokens, "Tokens at most");
+  flags->has_temperature =
+      sub->add_option("--temperature", flags->temperature, "0 takes the likeliest token (0..100)");
+  flags->has_top_p = sub->add_option("--top-p", flags->top_p, "Keep this much probability (0, 1]");
+  flags->has_repetition_penalty =
+      sub->add_option("--repetition-penalty", flags->repetition_penalty, "1 is off (0.1..10)");
+  sub->add_option("--stop", flags->stop, "End before this text; may be given 16 times")
+      ->allow_extra_args(false);
+  sub->add_option("--logprobs", flags->logprobs, "The n likeliest tokens at each position (0..20)");
+  sub->add_option("--timeout", flags->timeout_s, "Seconds, with --target (300)")
+      ->check(CLI::Range(1, 86400));
+  sub->add_flag("--json", flags->json, "One JSON object at the end instead of streamed text");
+  sub->footer(
+      "Examples:\n"
+      "  chimera complete --model models/default --prompt \"It was a dark\" --seed 7\n"
+      "  chimera complete --target 127.0.0.1:7400 --prompt - --json < prompt.txt\n"
+      "  chimera complete --model models/default --prompt \"Dear\" --temperature 0 --stop \"\\n\"\n"
+      "Parameters that are not given take the model's defaults. Ctrl-C cancels.");
+  sub->callback([flags, run] { *run = [flags] { return RunComplete(*flags); }; });
+}
+
+}  // namespace chimera

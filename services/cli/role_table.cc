@@ -1,0 +1,13 @@
+#include "services/cli/role_table.h"
+
+namespace chimera {
+
+const std::vector<RoleEntry>& RoleTable() {
+  static const std::vector<RoleEntry>& table = *new std::vector<RoleEntry>{
+      {"knot", MakeKnotRole, &ServicePorts::knot, &ServicePorts::knot_admin, true},
+      {"surface", MakeSurfaceRole, &ServicePorts::surface, &ServicePorts::surface_admin, true},
+  };
+  return table;
+}
+
+}  // namespace chimera

@@ -1,0 +1,50 @@
+// The knot role: serves the process's LocalKnot to others.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/knot/service.h"
+#include "services/roles.h"
+
+namespace chimera {
+namespace {
+
+class KnotRole final : public Role {
+ public:
+  KnotRole(LocalKnot* knot, const KnotServiceOptions& options)
+      : knot_(knot), server_(knot, options) {}
+
+  grpc::Service* service() override { return server_.service(); }
+  std::string health_name() const override { return "chimera.knot.v1.KnotService"; }
+  std::string Summary() const override {
+    const KnotModelInfo info = knot_->Info();
+    return absl::StrCat("model ", info.model_id.substr(0, 12), " (", info.name, "), ",
+                        info.streams_max, " streams");
+  }
+
+ private:
+  LocalKnot* const knot_;
+  KnotServer server_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Role>> MakeKnotRole(const RoleContext& context) {
+  if (context.local_knot == nullptr) {
+    return absl::FailedPreconditionError("the knot role needs a model in this process");
+  }
+  context.metrics->OnScrape([knot = context.local_knot](MetricsSink* sink) {
+    const KnotModelInfo info = knot->Info();
+    sink->Gauge("chimera_memory_bytes", "weights", static_cast<double>(info.weight_bytes));
+    sink->Gauge("chimera_memory_bytes", "braid_state",
+                static_cast<double>(info.state_bytes) * info.streams_running);
+    sink->Gauge("chimera_streams_running", "", info.streams_running);
+    sink->Gauge("chimera_streams_limit", "", info.streams_max);
+  });
+  KnotServiceOptions options;
+  options.request_deadline_ms = context.config->request_deadline_ms;
+  return std::unique_ptr<Role>(std::make_unique<KnotRole>(context.local_knot, options));
+}
+
+}  // namespace chimera

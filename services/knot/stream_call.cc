@@ -1,0 +1,140 @@
+#include "services/knot/stream_call.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "cluster/knot_proto.h"
+#include "cluster/status_map.h"
+
+namespace chimera {
+
+namespace pb = knot::v1;
+
+void StreamCall::Begin() {
+  self_ = shared_from_this();
+  StartRead(&request_);
+}
+
+bool StreamCall::EndIfExpired(int64_t now_ns) {
+  {
+    MutexLock lock(&mutex_);
+    if (finished_) return true;
+    if (now_ns < deadline_ns_) return false;
+  }
+  End(absl::DeadlineExceededError("the stream's deadline passed"));
+  return true;
+}
+
+void StreamCall::OnReadDone(bool ok) {
+  if (!ok) {  // the client is done, or gone
+    End(absl::OkStatus());
+    return;
+  }
+  {
+    MutexLock lock(&mutex_);
+    if (finished_) return;
+    busy_ = true;
+  }
+  const auto posted = executor_->Post([self = shared_from_this()] { self->Handle(); });
+  if (posted.ok()) return;
+  {
+    MutexLock lock(&mutex_);
+    busy_ = false;
+  }
+  End(posted.status());
+}
+
+void StreamCall::Handle() {
+  response_.Clear();
+  const absl::Status status = Answer(request_, &response_);
+  std::unique_ptr<KnotStream> closed;
+  {
+    MutexLock lock(&mutex_);
+    busy_ = false;
+    if (finished_) {
+      closed = std::move(stream_);
+      return;
+    }
+    if (status.ok()) {
+      StartWrite(&response_);
+      return;
+    }
+  }
+  End(status);
+}
+
+absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResponse* response) {
+  if (request.has_open()) return Open(request.open(), response);
+  if (stream_ == nullptr) {
+    return absl::FailedPreconditionError("the first message of a stream must be open");
+  }
+  if (request.has_verify()) {
+    CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify, ReadVerify(request.verify()));
+    CHIMERA_ASSIGN_OR_RETURN(const VerifyResult result, stream_->Verify(verify));
+    WriteVerified(result, response->mutable_verified());
+    return absl::OkStatus();
+  }
+  if (request.has_more_rows()) {
+    const pb::MoreRows& more = request.more_rows();
+    CHIMERA_ASSIGN_OR_RETURN(const NodeDistribution rows,
+                             stream_->MoreRows(more.node(), more.first(), more.count()));
+    WriteRows(rows, more.first(), response->mutable_rows());
+    return absl::OkStatus();
+  }
+  if (request.has_put_mask()) {
+    return absl::InvalidArgumentError("put_mask: grammar masks are not served by this build");
+  }
+  return absl::InvalidArgumentError("a stream message holds no request");
+}
+
+absl::Status StreamCall::Open(const pb::Open& open, pb::StreamResponse* response) {
+  if (stream_ != nullptr) return absl::FailedPreconditionError("the stream is open already");
+  CHIMERA_ASSIGN_OR_RETURN(const KnotModelInfo info, knot_->CurrentModel());
+  CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<KnotStream> stream,
+                           knot_->Open(open.model_id(), deadline_ns_));
+  pb::Opened* opened = response->mutable_opened();
+  opened->set_model_id(stream->model_id());
+  if (info.model_id == stream->model_id()) {
+    opened->set_vocab_size(info.vocab_size);
+    opened->set_state_bytes(info.state_bytes);
+  }
+  MutexLock lock(&mutex_);
+  if (cancelled_) stream->Cancel();
+  stream_ = std::move(stream);
+  return absl::OkStatus();
+}
+
+void StreamCall::OnWriteDone(bool ok) {
+  if (!ok) {
+    End(absl::CancelledError("the client is gone"));
+    return;
+  }
+  MutexLock lock(&mutex_);
+  if (!finished_) StartRead(&request_);
+}
+
+void StreamCall::OnCancel() {
+  {
+    MutexLock lock(&mutex_);
+    cancelled_ = true;
+    // A running task sees the flag within one piece of work and gives the slot back.
+    if (stream_ != nullptr && busy_) stream_->Cancel();
+  }
+  End(absl::CancelledError("the call was cancelled"));
+}
+
+void StreamCall::End(const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  if (finished_) return;
+  finished_ = true;
+  if (!busy_) {
+    stream_.reset();  // the slot is free before the client hears that the call is over
+  } else if (stream_ != nullptr) {
+    stream_->Cancel();
+  }
+  Finish(ToGrpc(status));
+}
+
+void StreamCall::OnDone() { const std::shared_ptr<StreamCall> last = std::move(self_); }
+
+}  // namespace chimera

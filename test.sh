@@ -1,0 +1,108 @@
+#!/bin/sh
+# Installs what is missing, builds and tests everything. This is what .ci/run calls.
+#   ./test.sh          release build with unit, golden, end-to-end and tidy tests, then the unit
+#                      tests of the libraries under AddressSanitizer and UBSan
+#   ./test.sh --full   adds ThreadSanitizer
+# CHIMERA_DATA_DIR names the folder with the sample texts (default: ../shared/data when it is
+# there); tests that need it are skipped without it. CHIMERA_JOBS limits the parallel jobs.
+set -eu
+cd "$(dirname "$0")"
+
+full=
+case ${1:-} in
+  '') ;;
+  --full) full=yes ;;
+  *)
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    [ "$1" = --help ] && exit 0
+    exit 2
+    ;;
+esac
+
+jobs=${CHIMERA_JOBS:-$(nproc)}
+data=${CHIMERA_DATA_DIR:-}
+if [ -z "$data" ] && [ -d ../shared/data ]; then
+  data=$(cd ../shared/data && pwd)
+fi
+begun=$(date +%s)
+passed=0
+failed=0
+skipped=0
+
+say() { printf '[%4d s] %s\n' $(($(date +%s) - begun)) "$*"; }
+
+# An attribute of the first <testsuite> of a JUnit file.
+count() { sed -n "s/.*[[:space:]]$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
+
+# build PRESET: configure and build; a failure ends the run.
+build() {
+  say "$1: configure"
+  mkdir -p "build/$1"
+  log=build/$1/configure.log
+  if ! cmake --preset "$1" -DCHIMERA_TESTS=ON "-DCHIMERA_DATA_DIR=$data" >"$log" 2>&1; then
+    tail -n 20 "$log"
+    say "$1: cmake failed ($log)"
+    exit 1
+  fi
+  say "$1: build"
+  log=build/$1/build.log
+  if ! cmake --build --preset "$1" -j "$jobs" >"$log" 2>&1; then
+    grep -E -A 20 'FAILED|error' "$log" | head -n 60
+    say "$1: build failed ($log)"
+    exit 1
+  fi
+}
+
+# run PRESET CTEST-ARGUMENTS...: tests, and adds up what ctest counted.
+run() {
+  preset=$1
+  shift
+  junit=$PWD/build/$preset/junit.xml
+  rm -f "$junit"
+  say "$preset: tests"
+  ok=yes
+  ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure --no-tests=error \
+    --output-junit "$junit" "$@" >"build/$preset/ctest.log" 2>&1 || ok=
+  if [ ! -s "$junit" ]; then
+    tail -n 20 "build/$preset/ctest.log"
+    say "$preset: ctest did not run"
+    failed=$((failed + 1))
+    return
+  fi
+  n=$(count "$junit" tests)
+  f=$(count "$junit" failures)
+  s=$(($(count "$junit" skipped) + $(count "$junit" disabled)))
+  passed=$((passed + n - f - s))
+  failed=$((failed + f))
+  skipped=$((skipped + s))
+  # ctest can fail without a failed test, for example when a test could not be started.
+  [ -n "$ok" ] || [ "$f" -gt 0 ] || failed=$((failed + 1))
+  [ -n "$ok" ] || sed -n '/FAILED\|Failure\|\*\*\*/p' "build/$preset/ctest.log" | head -n 60
+  say "$preset: $((n - f - s)) passed, $f failed, $s skipped of $n (build/$preset/ctest.log)"
+}
+
+say "packages"
+scripts/install_packages.sh test
+say "tokenizer ranks"
+scripts/fetch_tokenizer.sh ||
+  say "warning: no tokenizer ranks; tests of the full vocabulary are skipped"
+[ -n "$data" ] || say "warning: no data folder; tests that read sample texts are skipped"
+
+build release
+run release
+build asan
+# Races and memory faults hide in units; what crosses processes ran above at full speed.
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
+export UBSAN_OPTIONS=print_stacktrace=1
+run asan -L unit
+if [ -n "$full" ]; then
+  build tsan
+  # oneDNN and OpenMP are not instrumented; what runs on them is left out.
+  export TSAN_OPTIONS=halt_on_error=1
+  run tsan -L unit -E 'Matmul|Trainer|Training|Network'
+fi
+
+say "all phases done"
+[ "$skipped" = 0 ] || echo "$skipped skipped"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
