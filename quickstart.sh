@@ -64,6 +64,7 @@ start() {
     say "services are running already: using them"
     return
   fi
+  rm -f "$work/serve.pid"
   say "start knot, surface, memory and trainer in one process"
   # Not a child of this shell's terminal: with --keep they outlive it.
   nohup "$chimera" serve --all --config configs/service.json --model "$model" \

@@ -71,13 +71,19 @@ run() {
   fi
   n=$(count "$junit" tests)
   f=$(count "$junit" failures)
-  s=$(($(count "$junit" skipped) + $(count "$junit" disabled)))
+  # A test whose binary is missing counts as skipped there; it is a failure.
+  missing=$(grep -c '\*\*\*Not Run' "build/$preset/ctest.log" || true)
+  f=$((f + missing))
+  s=$(($(count "$junit" skipped) + $(count "$junit" disabled) - missing))
   passed=$((passed + n - f - s))
   failed=$((failed + f))
   skipped=$((skipped + s))
   # ctest can fail without a failed test, for example when a test could not be started.
   [ -n "$ok" ] || [ "$f" -gt 0 ] || failed=$((failed + 1))
-  [ -n "$ok" ] || sed -n '/FAILED\|Failure\|\*\*\*/p' "build/$preset/ctest.log" | head -n 60
+  if [ -z "$ok" ]; then
+    grep -A 8 ': Failure$\|ERROR: \|runtime error' "build/$preset/ctest.log" | head -n 120 || true
+    sed -n '/tests FAILED:/,/^Errors/p' "build/$preset/ctest.log"
+  fi
   say "$preset: $((n - f - s)) passed, $f failed, $s skipped of $n (build/$preset/ctest.log)"
 }
 

@@ -11,10 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "cluster/grpc_log.h"
 
 namespace chimera {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+  RouteGrpcLog();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "cluster/grpc_log.h"
 #include "config/service_config.h"
 
 namespace chimera {
@@ -23,6 +24,7 @@ namespace {
 void EnablePlugins() {
   static std::once_flag once;
   std::call_once(once, [] {
+    RouteGrpcLog();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });

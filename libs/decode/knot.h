@@ -12,17 +12,17 @@
 
 namespace chimera {
 
-inline constexpr int kRowsMax = 1024;           // D4's bound K
-inline constexpr int kPenaltyWindow = 1024;     // tokens the repetition penalty looks back
-inline constexpr int kVerifyNodesMax = 4096;    // nodes of one pass; longer prompts take several
+inline constexpr int kRowsMax = 1024;         // D4's bound K
+inline constexpr int kPenaltyWindow = 1024;   // tokens the repetition penalty looks back
+inline constexpr int kVerifyNodesMax = 4096;  // nodes of one pass; longer prompts take several
 
 // One position of a pass. Parents come before children; parent -1 is the last committed position.
 struct VerifyNode {
   int32_t parent = -1;
   int32_t token_id = 0;
   bool want_distribution = false;
-  uint64_t mask_id = 0;                // grammar masks: 0 means none
-  std::vector<float> class_weights;    // at most 64, or empty
+  uint64_t mask_id = 0;              // grammar masks: 0 means none
+  std::vector<float> class_weights;  // at most 64, or empty
 };
 
 // What the knot does to logits before it returns them: penalty, bias, mask, temperature, in order.
@@ -30,27 +30,27 @@ struct LogitTransform {
   float temperature = 1.0f;         // 0: greedy, logits stay untempered
   float repetition_penalty = 1.0f;  // over the last kPenaltyWindow tokens and the node's path
   uint64_t class_table_id = 0;
-  int rows_max = kRowsMax;          // 1..kRowsMax
-  float top_p = 1.0f;               // rows beyond this mass may be left out
+  int rows_max = kRowsMax;  // 1..kRowsMax
+  float top_p = 1.0f;       // rows beyond this mass may be left out
 };
 
 struct VerifyRequest {
   std::vector<VerifyNode> nodes;
-  int32_t commit_node = -1;   // node of the previous pass to commit first; -1: nothing pending
-  bool commit_all = true;     // nodes form a chain and all of it is committed after the pass
-  int loops = 0;              // 0: the model's default
+  int32_t commit_node = -1;  // node of the previous pass to commit first; -1: nothing pending
+  bool commit_all = true;    // nodes form a chain and all of it is committed after the pass
+  int loops = 0;             // 0: the model's default
   LogitTransform transform;
 };
 
 // Next-token distribution after one node, sparse and exact.
 struct NodeDistribution {
   int32_t node = 0;
-  std::vector<int32_t> token_ids;   // by (-logit, id), after the transform
-  std::vector<float> logits;        // transformed
-  std::vector<float> raw_logits;    // of the same rows, before the transform
-  float log_sum_exp = 0.0f;         // over all allowed rows, transformed
-  float raw_log_sum_exp = 0.0f;     // over all rows, before the transform
-  float entropy_bits = 0.0f;        // of the transformed distribution
+  std::vector<int32_t> token_ids;  // by (-logit, id), after the transform
+  std::vector<float> logits;       // transformed
+  std::vector<float> raw_logits;   // of the same rows, before the transform
+  float log_sum_exp = 0.0f;        // over all allowed rows, transformed
+  float raw_log_sum_exp = 0.0f;    // over all rows, before the transform
+  float entropy_bits = 0.0f;       // of the transformed distribution
   int32_t allowed_rows = 0;
 };
 
@@ -68,7 +68,8 @@ class KnotStream {
  public:
   virtual ~KnotStream() = default;
   virtual const std::string& model_id() const = 0;
-  // Runs one pass. Errors leave the stream unusable, except INVALID_ARGUMENT, which changes nothing.
+  // Runs one pass. Errors leave the stream unusable, except INVALID_ARGUMENT, which changes
+  // nothing.
   virtual absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) = 0;
   // Rows [first, first + count) of a node of the last Verify, in the same order.
   virtual absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) = 0;

@@ -143,6 +143,27 @@ TEST(Network, TheFutureDoesNotLeak) {
   }
 }
 
+// Ablation: every tensor acts. Without it, or with it moved where zero is its start, the loss
+// changes.
+TEST(Network, EveryTensorChangesTheLoss) {
+  const ModelConfig config = Micro(true);
+  const Text text = RandomText(90, config.vocab_size, 6);
+  Parameters parameters(config);
+  parameters.Initialize(config, 5);
+  Pass whole(config, &parameters, 1);
+  const double loss = whole.Run(text, 1);
+  for (const Parameters::Entry& e : parameters.entries()) {
+    Parameters ablated(config);
+    ablated.Initialize(config, 5);
+    const PhiloxStream rng(8, RngPurpose::kWeightInit, 1);
+    for (int64_t i = 0; i < e.size; ++i) {
+      ablated.values()[size_t(e.offset + i)] = rng.Uniform(uint64_t(i)) - 0.5f;
+    }
+    Pass pass(config, &ablated, 1);
+    EXPECT_NE(pass.Run(text, 1), loss) << e.spec.name;
+  }
+}
+
 // A document border makes what stands before it invisible.
 TEST(Network, ResetForgets) {
   const ModelConfig config = Micro(true);

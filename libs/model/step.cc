@@ -11,6 +11,7 @@
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
 #include "model/dense.h"
+#include "tensor/vec.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -90,6 +91,8 @@ struct Stepper::Scratch {
       GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
       GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
       for (int h = 0; h < heads; ++h) {
+        alpha_sum += static_cast<double>(Exp1(gate[h]));
+        beta_sum += static_cast<double>(gate[heads + h]);
         const float* at = qkv + h * kHeadDim;
         GatedDelta().step(matrices + h * kHeadState, at, at + width, at + 2 * width, gate[h],
                           gate[heads + h], mixed.data() + t * width + h * kHeadDim);
@@ -97,6 +100,7 @@ struct Stepper::Scratch {
       GatedDelta().head_norm(mixed.data() + t * width, qkv + 3 * width, w.head_norm, heads,
                              mixed.data() + t * width, nullptr);
     }
+    gate_count += int64_t{n} * heads;
     Norm(mixed.data(), w.out_norm, n, width);
     Linear(w.w_out, n, delta.data());
   }
@@ -147,6 +151,8 @@ struct Stepper::Scratch {
   std::vector<int8_t> q;
   std::vector<float> scales;
   std::vector<int32_t> sums;
+  double alpha_sum = 0, beta_sum = 0;  // of the gates, for telemetry only
+  int64_t gate_count = 0;
 };
 
 Stepper::Stepper(const Model& model, ExecContext* exec)
@@ -209,6 +215,16 @@ void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float>
     Int8Gemm(s.model.weights().embedding(), begin, end, n_rows, s.q.data(), s.scales.data(),
              logits.data(), vocab);
   });
+}
+
+GateMeans Stepper::TakeGateMeans() {
+  Scratch& s = *scratch_;
+  if (s.gate_count == 0) return {};
+  const auto count = static_cast<double>(s.gate_count);
+  const GateMeans means{s.alpha_sum / count, s.beta_sum / count};
+  s.alpha_sum = s.beta_sum = 0;
+  s.gate_count = 0;
+  return means;
 }
 
 }  // namespace chimera

@@ -12,6 +12,13 @@
 
 namespace chimera {
 
+// Means over the heads and layers of the gated delta rule since they were last taken (FEATURES O2,
+// gd_alpha_mean and gd_beta_mean); both are in (0, 1), or 0 when no such layer has run.
+struct GateMeans {
+  double alpha = 0;
+  double beta = 0;
+};
+
 // Scratch of a running stream. Everything is allocated in the constructor; Step and Prefill never
 // allocate. Thread-compatible; the model must outlive it.
 class Stepper {
@@ -30,6 +37,9 @@ class Stepper {
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.
   void Logits(std::span<const float> hidden, int n_rows, std::span<float> logits);
+
+  // The gates of all tokens since the last call.
+  GateMeans TakeGateMeans();
 
  private:
   struct Scratch;

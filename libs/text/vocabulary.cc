@@ -66,8 +66,7 @@ absl::StatusOr<std::unique_ptr<const Vocabulary>> Vocabulary::Create(VocabularyP
   std::unique_ptr<Vocabulary> vocabulary(new Vocabulary(std::move(parts)));
   CHIMERA_RETURN_IF_ERROR(vocabulary->CheckSizes());
   CHIMERA_RETURN_IF_ERROR(vocabulary->IndexBytes());
-  CHIMERA_RETURN_IF_ERROR(vocabulary->CheckOrder());
-  vocabulary->IndexOrder();
+  CHIMERA_RETURN_IF_ERROR(vocabulary->IndexOrder());
   CHIMERA_RETURN_IF_ERROR(vocabulary->IndexSplits());
   return std::unique_ptr<const Vocabulary>(std::move(vocabulary));
 }
@@ -128,10 +127,9 @@ uint32_t Vocabulary::Find(std::string_view bytes) const {
   return kNone;
 }
 
-// Strictly rising bytes prove that `order` holds every token once.
-absl::Status Vocabulary::CheckOrder() {
-  std::vector<uint32_t>& order = parts_.order;
+absl::Status Vocabulary::IndexOrder() {
   const size_t n = parts_.token_bytes.size();
+  std::vector<uint32_t>& order = parts_.order;
   if (order.empty()) {
     order.resize(n);
     for (uint32_t id = 0; id < n; ++id) order[id] = id;
@@ -139,29 +137,33 @@ absl::Status Vocabulary::CheckOrder() {
               [this](uint32_t a, uint32_t b) { return Bytes(a) < Bytes(b); });
   }
   if (order.size() != n) return absl::InvalidArgumentError("vocabulary: order has another length");
-  for (size_t i = 0; i < n; ++i) {
-    if (order[i] >= n) return Fault(order[i], "in the sorted order does not exist");
-    if (i > 0 && Bytes(order[i - 1]) >= Bytes(order[i])) return Fault(order[i], "is out of order");
-  }
-  return absl::OkStatus();
-}
-
-void Vocabulary::IndexOrder() {
-  const size_t n = parts_.order.size();
+  std::vector<uint64_t> keys(n);  // by id: reads the bytes in the order they lie in
+  for (uint32_t id = 0; id < n; ++id) keys[id] = OrderKey(Bytes(id));
   order_keys_.resize(n);
   shorter_prefix_.assign(n, kNone);
   order_begin_.assign(65537, static_cast<uint32_t>(n));
-  std::vector<uint32_t> prefixes;  // the tokens that are prefixes of the last one, shortest first
+  std::vector<uint32_t> prefixes;  // the tokens that are prefixes of the last one, and itself
   uint32_t filled = 0;
   for (uint32_t i = 0; i < n; ++i) {
-    const uint32_t id = parts_.order[i];
-    const std::string_view bytes = Bytes(id);
-    order_keys_[i] = OrderKey(bytes);
-    for (; filled <= FirstTwo(order_keys_[i]); ++filled) order_begin_[filled] = i;
-    while (!prefixes.empty() && !bytes.starts_with(Bytes(prefixes.back()))) prefixes.pop_back();
-    if (!prefixes.empty()) shorter_prefix_[id] = prefixes.back();
+    const uint32_t id = order[i];
+    if (id >= n) return Fault(id, "in the sorted order does not exist");
+    order_keys_[i] = keys[id];
+    for (; filled <= FirstTwo(keys[id]); ++filled) order_begin_[filled] = i;
+    if (i > 0) {
+      // Strictly rising bytes prove that the order holds every token once. The keys tell mostly.
+      const uint32_t last = prefixes.back();
+      const uint64_t differ = keys[last] ^ keys[id];
+      if (differ != 0 ? keys[last] > keys[id] : Bytes(last) >= Bytes(id)) {
+        return Fault(id, "is out of order");
+      }
+      const size_t common = differ != 0 ? static_cast<size_t>(std::countl_zero(differ)) / 8
+                                        : CommonPrefix(Bytes(last), Bytes(id));
+      while (!prefixes.empty() && parts_.token_bytes[prefixes.back()] > common) prefixes.pop_back();
+      if (!prefixes.empty()) shorter_prefix_[id] = prefixes.back();
+    }
     prefixes.push_back(id);
   }
+  return absl::OkStatus();
 }
 
 absl::Status Vocabulary::IndexSplits() {
@@ -196,10 +198,10 @@ absl::Status Vocabulary::IndexSplits() {
 // Enters id's split after `left_bytes` bytes if that is what the rule joins last. Needs the splits
 // of all lower ranks.
 bool Vocabulary::TrySplit(uint32_t id, size_t left_bytes) {
-  const std::string_view bytes = Bytes(id);
-  const uint32_t left = Find(bytes.substr(0, left_bytes));
-  if (left >= id) return false;  // kNone is the largest
-  const uint32_t right = Find(bytes.substr(left_bytes));
+  uint32_t left = shorter_prefix_[id];
+  while (left != kNone && parts_.token_bytes[left] > left_bytes) left = shorter_prefix_[left];
+  if (left >= id || parts_.token_bytes[left] != left_bytes) return false;  // kNone is the largest
+  const uint32_t right = Find(Bytes(id).substr(left_bytes));
   if (right >= id || !StaysApart(left, right, id)) return false;
   splits_[id] = {left, right};
   const uint64_t pair = uint64_t{left} << kIdBits | right;

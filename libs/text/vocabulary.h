@@ -61,8 +61,7 @@ class Vocabulary {
   explicit Vocabulary(VocabularyParts parts) : parts_(std::move(parts)) {}
   absl::Status CheckSizes();
   absl::Status IndexBytes();
-  absl::Status CheckOrder();
-  void IndexOrder();
+  absl::Status IndexOrder();
   absl::Status IndexSplits();
   bool HoldsBytes(uint64_t entry, uint64_t hash, std::string_view bytes) const;
   bool TrySplit(uint32_t id, size_t left_bytes);

@@ -73,6 +73,10 @@ absl::StatusOr<Job> JobRunner::Submit(const JobSpec& spec) {
   Job job;
   job.spec = spec;
   CHIMERA_RETURN_IF_ERROR(PrepareJob(options_.rules, &job));
+  CHIMERA_ASSIGN_OR_RETURN(const TrainRecipe recipe, JobRecipe(options_.rules, job));
+  CHIMERA_RETURN_IF_ERROR(
+      FindTokenizer(options_.tokenizer_paths, recipe.config.tokens.n_ranks).status());
+  job.progress.steps_total = recipe.StepsTotal();
   job.created_ms = options_.clock->WallMs();
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the trainer is shutting down");

@@ -137,10 +137,14 @@ absl::Status CheckMemory(const TrainRecipe& recipe) {
 }
 
 // The recipe's text with the job's overrides written into it.
-absl::StatusOr<std::string> FixRecipe(const JobSpec& spec, const std::string& text) {
+absl::StatusOr<std::string> FixRecipe(const JobSpec& spec, const TrainRecipe& parsed,
+                                      const std::string& text) {
   nlohmann::json recipe = nlohmann::json::parse(text, nullptr, false);
   if (!recipe.is_object()) return absl::InvalidArgumentError("the recipe is not a JSON object");
   if (spec.steps) recipe["train"]["steps"] = *spec.steps;
+  if (spec.steps && parsed.warmup_steps >= *spec.steps) {
+    recipe["train"]["warmup_steps"] = WarmupFor(*spec.steps);
+  }
   if (spec.minutes_max) recipe["train"]["max_minutes"] = *spec.minutes_max;
   if (spec.seed) recipe["train"]["seed"] = *spec.seed;
   if (!spec.name.empty()) recipe["overlay"]["_name_or_path"] = spec.name;
@@ -214,8 +218,8 @@ absl::Status PrepareJob(const JobRules& rules, Job* job) {
     CHIMERA_ASSIGN_OR_RETURN(text, ReadFile(rules.default_recipe_path, kJobRecipeBytesMax));
   }
   // As it came first, so that messages speak about the client's own text.
-  CHIMERA_RETURN_IF_ERROR(ParseRecipe(text, RecipeFolder(rules)).status());
-  CHIMERA_ASSIGN_OR_RETURN(job->recipe_text, FixRecipe(spec, text));
+  CHIMERA_ASSIGN_OR_RETURN(const TrainRecipe parsed, ParseRecipe(text, RecipeFolder(rules)));
+  CHIMERA_ASSIGN_OR_RETURN(job->recipe_text, FixRecipe(spec, parsed, text));
   CHIMERA_ASSIGN_OR_RETURN(const TrainRecipe recipe, JobRecipe(rules, *job));
   CHIMERA_RETURN_IF_ERROR(CheckTrainable(recipe.config));
   if (recipe.StepsTotal() <= 0) {
@@ -228,6 +232,8 @@ absl::Status PrepareJob(const JobRules& rules, Job* job) {
 absl::StatusOr<TrainRecipe> JobRecipe(const JobRules& rules, const Job& job) {
   return ParseRecipe(job.recipe_text, RecipeFolder(rules));
 }
+
+int64_t WarmupFor(int64_t steps) { return steps / 10; }
 
 int64_t TrainingBytes(const TrainRecipe& recipe) {
   const ModelConfig& model = recipe.config.model;

@@ -86,6 +86,9 @@ absl::StatusOr<TrainRecipe> JobRecipe(const JobRules& rules, const Job& job);
 // The data path of a job with links resolved, inside data_root.
 absl::StatusOr<std::string> ResolveDataPath(const JobRules& rules, const std::string& data_path);
 
+// Warm-up of a run cut to fewer steps than the recipe's own warm-up has.
+int64_t WarmupFor(int64_t steps);
+
 // Least bytes of main memory a training run needs: parameters, gradient and moments in float32,
 // and the tape's activations.
 int64_t TrainingBytes(const TrainRecipe& recipe);

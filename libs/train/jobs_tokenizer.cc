@@ -67,15 +67,19 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(
       "; run scripts/fetch_tokenizer.sh to get the full rank file, or name one with --ranks"));
 }
 
-std::vector<std::string> RankFilePlaces() {
-  std::vector<std::string> places = {kRankFile};
+std::vector<std::string> PlacesAbove(const std::string& relative) {
+  std::vector<std::string> places = {relative};
   std::error_code error;
-  fs::path folder = fs::current_path(error);
-  for (int i = 0; !error && i < kFoldersAboveMax && folder.has_relative_path(); ++i) {
-    folder = folder.parent_path();
-    places.push_back((folder / kRankFile).string());
+  for (fs::path folder :
+       {fs::current_path(error), fs::read_symlink("/proc/self/exe", error).parent_path()}) {
+    for (int i = 0; i < kFoldersAboveMax && folder.has_relative_path(); ++i) {
+      folder = folder.parent_path();
+      places.push_back((folder / relative).string());
+    }
   }
   return places;
 }
+
+std::vector<std::string> RankFilePlaces() { return PlacesAbove(kRankFile); }
 
 }  // namespace chimera

@@ -25,8 +25,10 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizerFile(const std::st
 absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(
     const std::vector<std::string>& paths, int n_ranks);
 
-// Where the full rank file may be: .cache/tokenizer/o200k_base.tiktoken under the working folder
-// and under the folders above it.
+// The relative path below the working folder, the folders above it and those above the program.
+std::vector<std::string> PlacesAbove(const std::string& relative);
+
+// Where the full rank file may be: .cache/tokenizer/o200k_base.tiktoken at PlacesAbove.
 std::vector<std::string> RankFilePlaces();
 
 }  // namespace chimera

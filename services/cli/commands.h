@@ -27,6 +27,12 @@ using Command = std::function<absl::Status()>;
 
 void AddServe(CLI::App& app, Command* run);
 void AddComplete(CLI::App& app, Command* run);
+void AddTrain(CLI::App& app, Command* run);
+void AddEval(CLI::App& app, Command* run);
+void AddTokenize(CLI::App& app, Command* run);
+void AddMemory(CLI::App& app, Command* run);
+void AddModel(CLI::App& app, Command* run);
+void AddBench(CLI::App& app, Command* run);
 
 // All of the above, in the order --help shows them.
 void AddCommands(CLI::App& app, Command* run);

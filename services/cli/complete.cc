@@ -1,5 +1,7 @@
 // chimera complete: one completion, by a model folder in this process or by a running surface.
 #include <CLI/CLI.hpp>
+#include <array>
+#include <charconv>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -40,6 +42,15 @@ struct CompleteFlags {
   CLI::Option* has_max_tokens = nullptr;
   CLI::Option* has_seed = nullptr;
 };
+
+// The shortest decimal that reads back as this float: 0.7, not 0.699999988079071.
+double Short(float value) {
+  std::array<char, 32> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value);
+  double out = 0;
+  std::from_chars(text.data(), end.ptr, out);
+  return out;
+}
 
 // Text as it comes, or everything at the end as one JSON object.
 class Printer final : public CompletionSink {
@@ -86,9 +97,9 @@ class Printer final : public CompletionSink {
                     {"total_seconds", end.total_seconds}};
     out["seed"] = start_.params.seed;
     out["model_id"] = start_.model_id;
-    out["parameters"] = {{"temperature", start_.params.temperature},
-                         {"top_p", start_.params.top_p},
-                         {"repetition_penalty", start_.params.repetition_penalty},
+    out["parameters"] = {{"temperature", Short(start_.params.temperature)},
+                         {"top_p", Short(start_.params.top_p)},
+                         {"repetition_penalty", Short(start_.params.repetition_penalty)},
                          {"max_tokens", start_.params.max_tokens},
                          {"stop", start_.params.stop},
                          {"logprobs", start_.params.logprobs}};
@@ -101,9 +112,9 @@ class Printer final : public CompletionSink {
     for (const TokenLogprobs& token : logprobs_) {
       nlohmann::ordered_json top = nlohmann::ordered_json::array();
       for (const RankedToken& ranked : token.top) {
-        top.push_back({{"token_id", ranked.token_id}, {"logprob", ranked.logprob}});
+        top.push_back({{"token_id", ranked.token_id}, {"logprob", Short(ranked.logprob)}});
       }
-      list.push_back({{"logprob", token.logprob}, {"top", std::move(top)}});
+      list.push_back({{"logprob", Short(token.logprob)}, {"top", std::move(top)}});
     }
     return list;
   }
@@ -145,10 +156,6 @@ absl::StatusOr<CompletionEnd> CompleteHere(const CompleteFlags& flags,
 }
 
 absl::Status RunComplete(const CompleteFlags& flags) {
-  if (flags.model_dir.empty() == flags.target.empty()) {
-    return absl::InvalidArgumentError(
-        "complete needs either --model DIR or --target HOST:PORT, see complete --help");
-  }
   CHIMERA_ASSIGN_OR_RETURN(const CompletionRequest request, MakeRequest(flags));
   Printer printer(flags.json);
   CancelToken cancel;
@@ -167,8 +174,10 @@ absl::Status RunComplete(const CompleteFlags& flags) {
 void AddComplete(CLI::App& app, Command* run) {
   auto flags = std::make_shared<CompleteFlags>();
   CLI::App* sub = app.add_subcommand("complete", "Continue a prompt, streaming the text");
-  sub->add_option("--model", flags->model_dir, "Model folder, run in this process");
-  sub->add_option("--target", flags->target, "HOST:PORT of a running surface instead");
+  CLI::Option_group* where = sub->add_option_group("Who answers");
+  where->add_option("--model", flags->model_dir, "Model folder, run in this process");
+  where->add_option("--target", flags->target, "HOST:PORT of a running surface instead");
+  where->require_option(1);
   sub->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input")
       ->required();
   flags->has_seed = sub->add_option("--seed", flags->seed, "Same seed, same text (default: drawn)");

@@ -199,9 +199,6 @@ class Process {
 };
 
 absl::Status RunServe(const ServeFlags& flags) {
-  if (flags.all == !flags.role.empty()) {
-    return absl::InvalidArgumentError("serve needs either --all or --role, see serve --help");
-  }
   CHIMERA_ASSIGN_OR_RETURN(ServiceConfig config, LoadEffectiveConfig(flags));
   Process process(std::move(config), flags);
   CHIMERA_RETURN_IF_ERROR(process.Start());
@@ -221,10 +218,11 @@ void AddServe(CLI::App& app, Command* run) {
   std::vector<std::string> names;
   for (const RoleEntry& entry : RoleTable()) names.push_back(entry.name);
   CLI::App* sub = app.add_subcommand("serve", "Run the services, all in one process or one role");
-  auto* all = sub->add_flag("--all", flags->all, "Every role in this process");
-  sub->add_option("--role", flags->role, "One role: " + absl::StrJoin(names, ", "))
-      ->check(CLI::IsMember(names))
-      ->excludes(all);
+  CLI::Option_group* which = sub->add_option_group("Which services");
+  which->add_flag("--all", flags->all, "Every role in this process");
+  which->add_option("--role", flags->role, "One role: " + absl::StrJoin(names, ", "))
+      ->check(CLI::IsMember(names));
+  which->require_option(1);
   sub->add_option("--config", flags->config_path, "Service configuration (configs/service.json)");
   sub->add_option("--overlay", flags->overlays, "JSON merge patches on top of --config");
   sub->add_option("--model", flags->model_dir,

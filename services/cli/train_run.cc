@@ -1,6 +1,6 @@
 // chimera train run: a recipe and a folder of text become a model folder, in this process.
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -11,9 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "cluster/signals.h"
 #include "config/recipe.h"
 #include "services/cli/progress_line.h"
 #include "services/cli/train.h"
+#include "train/jobs_spec.h"
 #include "train/jobs_tokenizer.h"
 #include "train/trainer.h"
 
@@ -35,14 +37,6 @@ struct RunFlags {
   bool json = false;
 };
 
-// A signal handler can reach nothing but a global.
-volatile std::sig_atomic_t stop_signal = 0;
-
-void OnSignal(int signal) {
-  stop_signal = signal;
-  std::signal(signal, SIG_DFL);  // a second one ends the process at once
-}
-
 nlohmann::json ProgressJson(const TrainProgress& p) {
   return {{"step", p.step},
           {"steps_total", p.steps_total},
@@ -55,19 +49,12 @@ nlohmann::json ProgressJson(const TrainProgress& p) {
           {"checkpoint_step", p.checkpoint_step}};
 }
 
-// The trainer's estimate is by steps; a recipe may end by the clock first.
-double EtaSeconds(const TrainRecipe& recipe, const TrainProgress& p) {
-  if (recipe.max_minutes <= 0 || p.tokens_per_s <= 0) return p.eta_s;
-  const double seconds = static_cast<double>(p.tokens) / p.tokens_per_s;
-  return std::max(0.0, std::min(p.eta_s, recipe.max_minutes * 60.0 - seconds));
-}
-
 std::string ProgressText(const TrainRecipe& recipe, const TrainProgress& p) {
   std::string text = absl::StrFormat("step %s/%s  loss %.4f  bpb %s  %s tok/s  lr %.2e  eta %s",
                                      CountText(p.step), CountText(p.steps_total), p.train_loss_nats,
                                      p.valid_bpb > 0 ? absl::StrFormat("%.4f", p.valid_bpb) : "-",
                                      CountText(static_cast<int64_t>(p.tokens_per_s)),
-                                     p.learning_rate, DurationText(EtaSeconds(recipe, p)));
+                                     p.learning_rate, DurationText(RemainingSeconds(recipe, p)));
   if (p.checkpoint_step > 0) absl::StrAppend(&text, "  saved ", CountText(p.checkpoint_step));
   return text;
 }
@@ -95,7 +82,10 @@ void PrintResult(const RunFlags& flags, const TrainResult& result) {
 absl::Status RunTrain(const RunFlags& flags) {
   CHIMERA_ASSIGN_OR_RETURN(TrainRecipe recipe, LoadRecipe(flags.recipe));
   if (flags.threads > 0) recipe.threads = flags.threads;
-  if (flags.steps > 0) recipe.steps = flags.steps;
+  if (flags.steps > 0) {
+    recipe.steps = flags.steps;
+    if (recipe.warmup_steps >= flags.steps) recipe.warmup_steps = WarmupFor(flags.steps);
+  }
   if (flags.minutes > 0) recipe.max_minutes = flags.minutes;
   if (flags.seed_given) recipe.seed = flags.seed;
   TrainOptions options;
@@ -103,10 +93,9 @@ absl::Status RunTrain(const RunFlags& flags) {
   options.valid_path = flags.valid;
   options.work_folder = flags.work;
   CHIMERA_ASSIGN_OR_RETURN(options.tokenizer, ChooseTokenizer(flags, recipe.config.tokens.n_ranks));
-  stop_signal = 0;
-  std::signal(SIGINT, OnSignal);
-  std::signal(SIGTERM, OnSignal);
-  options.should_stop = [] { return stop_signal != 0; };
+  std::atomic<bool> stop = false;
+  const SignalWatch interrupted([&stop] { stop = true; });
+  options.should_stop = [&stop] { return stop.load(); };
 
   absl::StatusOr<TrainResult> result;
   {
@@ -157,7 +146,8 @@ void AddTrainRun(CLI::App& train, Command* run) {
   CLI::Option* seed = sub->add_option("--seed", flags->seed, "Overrides the recipe's seed");
   sub->add_flag("--json", flags->json, "Progress and result as one JSON object a line");
   sub->footer(
-      "Ctrl-C writes a checkpoint and stops; the same command goes on from there and ends with "
+      "Ctrl-C and SIGTERM write a checkpoint and stop; the same command goes on from there and "
+      "ends with "
       "the\n"
       "same bits as a run that was never stopped.\n\n"
       "Examples:\n"

@@ -26,8 +26,9 @@ std::map<std::string, std::set<std::string>> Reachable(const std::vector<Floor>&
 // services that include another service's folder; libraries that include services or gRPC.
 std::vector<Finding> CheckFloors(const std::vector<SourceFile>& files);
 
-// Kernels (*_body.cc) and the headers they reach stay free of Abseil and GoogleTest: inline code of
-// others compiled for AVX-512 must not be linked into code that runs elsewhere (DESIGN D2).
+// Kernels (*_body.cc, *_avx2.cc, *_avx512.cc) and the headers they reach stay free of Abseil and
+// GoogleTest: inline code of others compiled for AVX-512 must not be linked into code that runs
+// elsewhere (DESIGN D2).
 std::vector<Finding> CheckKernelIncludes(const std::vector<SourceFile>& files);
 
 // x.cc includes x.h first, which proves that x.h compiles alone.

@@ -18,8 +18,7 @@ constexpr Ban kBans[] = {
     {"getenv", true, "a configuration key or a flag", ""},
     {"rand", true, "base/philox.h", ""},
     {"srand", true, "base/philox.h", ""},
-    // The one place that draws a seed for a request that brought none, and echoes it.
-    {"random_device", false, "base/philox.h", "libs/cluster/completer.cc"},
+    {"random_device", false, "base/philox.h", ""},
     {"mt19937", false, "base/philox.h", ""},
     {"throw", false, "absl::Status", ""},
     {"dynamic_cast", false, "a virtual function", ""},
@@ -48,11 +47,35 @@ constexpr Ban kBans[] = {
     {"goto", false, "a loop or a function", ""},
 };
 
+// Places that need the banned thing, and why.
+struct Exception {
+  std::string_view path;
+  std::string_view word;
+};
+constexpr Exception kExceptions[] = {
+    // A seed for a request that brought none; it is echoed, so the text can be had again.
+    {"libs/cluster/completer.cc", "random_device"},
+    // Ids of jobs: no result depends on them.
+    {"libs/train/jobs.cc", "random_device"},
+};
+
+// Tests start tools with command lines of their own.
+constexpr std::string_view kTestsMay[] = {"system", "popen"};
+
+bool IsException(const SourceFile& file, const Ban& ban) {
+  if (IsTest(file.path) &&
+      std::find(std::begin(kTestsMay), std::end(kTestsMay), ban.word) != std::end(kTestsMay)) {
+    return true;
+  }
+  return std::any_of(std::begin(kExceptions), std::end(kExceptions),
+                     [&](const Exception& e) { return e.path == file.path && e.word == ban.word; });
+}
+
 // Here they are data.
 constexpr std::string_view kThisFolder = "tests/tidy/";
 
 constexpr std::string_view kMarkers[] = {"TODO", "FIXME", "XXX", "HACK"};
-constexpr std::string_view kPaths[] = {"/work/", "/root/"};
+constexpr std::string_view kPaths[] = {"/work/main", "/work/shared", "/root/"};
 
 // Functions that may be longer, with their lines today: shrink the number, never raise it.
 struct LongFunction {
@@ -61,7 +84,8 @@ struct LongFunction {
   int lines;
 };
 constexpr LongFunction kLongFunctions[] = {
-    {"", "", 0},
+    {"libs/layers/mixer_ops.cc", "GatedDeltaMixer", 100},
+    {"libs/layers/mixer_ops.cc", "MlstmMixer", 73},
 };
 
 int Columns(std::string_view line) {  // code points
@@ -116,6 +140,7 @@ std::vector<Finding> CheckBannedCalls(const SourceFile& file) {
   const std::string code = CodeOnly(file.text);
   for (const Ban& ban : kBans) {
     if (!ban.allowed_in.empty() && file.path.starts_with(ban.allowed_in)) continue;
+    if (IsException(file, ban)) continue;
     for (size_t at = FindWord(code, ban.word); at != std::string::npos;
          at = FindWord(code, ban.word, at + 1)) {
       if (ban.call && code[std::min(at + ban.word.size(), code.size() - 1)] != '(') continue;
@@ -153,9 +178,7 @@ std::vector<Finding> CheckBannedWords(const SourceFile& file) {
 
 std::vector<Finding> CheckColumns(const SourceFile& file) {
   std::vector<Finding> findings;
-  if (!IsCode(file.path) && !file.path.ends_with(".proto") && !file.path.ends_with(".sh")) {
-    return findings;
-  }
+  if (!IsCode(file.path) && !file.path.ends_with(".proto")) return findings;
   int number = 0;
   for (const std::string_view line : Lines(file.text)) {
     ++number;

@@ -19,7 +19,7 @@ std::vector<Finding> CheckBannedCalls(const SourceFile& file);
 // Left-over markers and paths of somebody's machine, in any text file.
 std::vector<Finding> CheckBannedWords(const SourceFile& file);
 
-// Lines of code, protos and scripts. A line with a URL or an include may be longer.
+// Lines of code and protos. A line with a URL or an include may be longer.
 std::vector<Finding> CheckColumns(const SourceFile& file);
 
 std::vector<Finding> CheckFileLength(const SourceFile& file);

@@ -51,6 +51,8 @@ TEST(BannedCallsTest, CatchesBadSamples) {
   EXPECT_EQ(count("int n = system(\"ls\");"), 1u);
   EXPECT_EQ(count("// rand() and throw\nint operand(int);"), 0u);
   EXPECT_EQ(CheckBannedCalls({"libs/base/mutex.h", "std::mutex m;"}).size(), 0u);
+  EXPECT_EQ(CheckBannedCalls({"libs/x/a_test.cc", "int n = system(\"ls\");"}).size(), 0u);
+  EXPECT_EQ(CheckBannedCalls({"libs/x/a_test.cc", "void f() { throw 1; }"}).size(), 1u);
 }
 
 TEST(BannedWordsTest, CatchesBadSamples) {

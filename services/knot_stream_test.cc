@@ -1,0 +1,179 @@
+// The knot's wire protocol as a stranger might speak it: order of messages, hostile numbers, slots,
+// deadlines, and the knot's answers compared over the wire and in process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/clock.h"
+#include "cluster/channel.h"
+#include "model/model_testing.h"
+#include "services/serving_testing.h"
+
+namespace chimera {
+namespace {
+
+using testing::HasSubstr;
+namespace kpb = knot::v1;
+
+kpb::StreamRequest OpenMessage() {
+  kpb::StreamRequest message;
+  message.mutable_open();
+  return message;
+}
+
+kpb::StreamRequest VerifyMessage(const std::vector<int32_t>& tokens) {
+  kpb::StreamRequest message;
+  kpb::Verify* verify = message.mutable_verify();
+  verify->set_commit_node(-1);
+  verify->set_commit_all(true);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    kpb::Node* node = verify->add_nodes();
+    node->set_parent(static_cast<int32_t>(i) - 1);
+    node->set_token_id(tokens[i]);
+    node->set_want_distribution(i + 1 == tokens.size());
+  }
+  return message;
+}
+
+class KnotStreamTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ServingOptions options;
+    options.max_streams = 1;
+    options.request_deadline_ms = 500;
+    serving_ = std::make_unique<Serving>(TestModelFolder("knot_stream", true), options);
+    channel_ = MakeChannel(serving_->knot_server->address());
+    stub_ = kpb::KnotService::NewStub(channel_);
+  }
+  // Sends the messages; returns how the call ended.
+  grpc::Status Talk(const std::vector<kpb::StreamRequest>& messages) {
+    grpc::ClientContext context;
+    SetTimeout(&context, 5000);
+    const auto call = stub_->Stream(&context);
+    kpb::StreamResponse response;
+    for (const kpb::StreamRequest& message : messages) {
+      if (!call->Write(message) || !call->Read(&response)) return call->Finish();
+    }
+    call->WritesDone();
+    while (call->Read(&response)) {
+    }
+    return call->Finish();
+  }
+
+  std::unique_ptr<Serving> serving_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<kpb::KnotService::Stub> stub_;
+};
+
+TEST_F(KnotStreamTest, OrderOfMessages) {
+  EXPECT_TRUE(Talk({}).ok());
+  EXPECT_TRUE(Talk({OpenMessage()}).ok());
+  EXPECT_TRUE(Talk({OpenMessage(), VerifyMessage({1024, 5}), VerifyMessage({6})}).ok());
+  EXPECT_THAT(Talk({VerifyMessage({1})}).error_message(), HasSubstr("must be open"));
+  EXPECT_THAT(Talk({OpenMessage(), OpenMessage()}).error_message(), HasSubstr("open already"));
+  EXPECT_EQ(Talk({kpb::StreamRequest()}).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(Talk({OpenMessage(), kpb::StreamRequest()}).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(serving_->SlotsFreeWithin(200));
+}
+
+TEST_F(KnotStreamTest, HostileNumbersGetASentence) {
+  const auto refused = [&](void (*change)(kpb::Verify*)) {
+    kpb::StreamRequest message = VerifyMessage({1024, 5, 6});
+    change(message.mutable_verify());
+    const grpc::Status status = Talk({OpenMessage(), message});
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+    return status.error_message();
+  };
+  EXPECT_THAT(refused([](auto* v) { v->clear_nodes(); }), HasSubstr("outside 1..4096"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(1)->set_token_id(1080); }),
+              HasSubstr("token 1080, outside 0..1079"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(1)->set_token_id(-1); }),
+              HasSubstr("token -1"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(2)->set_parent(0); }),
+              HasSubstr("must form a chain"));
+  EXPECT_THAT(refused([](auto* v) { v->set_commit_all(false); }), HasSubstr("token trees"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(0)->set_mask_id(7); }), HasSubstr("masks"));
+  EXPECT_THAT(refused([](auto* v) { v->set_loops(3); }), HasSubstr("loops 3 exceeds 1"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_transform()->set_temperature(-1); }),
+              HasSubstr("temperature -1"));
+  EXPECT_THAT(refused([](auto* v) {
+                for (int i = 0; i < 65; ++i) v->mutable_nodes(0)->add_class_weights(1);
+              }),
+              HasSubstr("65 class weights, the limit is 64"));
+  kpb::StreamRequest rows;
+  rows.mutable_more_rows()->set_node(1);
+  rows.mutable_more_rows()->set_count(10);
+  EXPECT_THAT(Talk({OpenMessage(), rows}).error_message(), HasSubstr("no distribution"));
+  rows.mutable_more_rows()->set_first(2000000000);
+  EXPECT_THAT(Talk({OpenMessage(), VerifyMessage({1024, 5}), rows}).error_message(),
+              HasSubstr("outside 1080 rows"));
+  kpb::StreamRequest open = OpenMessage();
+  open.mutable_open()->set_model_id("other");
+  EXPECT_EQ(Talk({open}).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_TRUE(serving_->SlotsFreeWithin(200));
+}
+
+TEST_F(KnotStreamTest, SlotsAreLimitedAndIdleStreamsGiveTheirsBack) {
+  grpc::ClientContext idle_context;  // no deadline, and then silence
+  const auto idle = stub_->Stream(&idle_context);
+  kpb::StreamResponse response;
+  ASSERT_TRUE(idle->Write(OpenMessage()));
+  ASSERT_TRUE(idle->Read(&response));
+  EXPECT_EQ(response.opened().vocab_size(), 1080);
+  EXPECT_GT(response.opened().state_bytes(), 0);
+  const grpc::Status refused = Talk({OpenMessage()});
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("all 1 stream slots"));
+  EXPECT_TRUE(serving_->SlotsFreeWithin(3000));
+  EXPECT_FALSE(idle->Read(&response));
+  EXPECT_EQ(idle->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
+// Prompts in one pass, in pieces, or token by token give the same bits, here and over the wire.
+TEST_F(KnotStreamTest, PassesOfAnyLengthAgreeLocallyAndRemotely) {
+  std::vector<int32_t> tokens = {1024};
+  for (int i = 0; i < 150; ++i) tokens.push_back((i * 37) % 1024);
+  std::vector<NodeDistribution> results;
+  for (Knot* knot :
+       {static_cast<Knot*>(serving_->local.get()), static_cast<Knot*>(serving_->remote.get())}) {
+    for (const size_t piece : {tokens.size(), size_t{64}, size_t{50}, size_t{1}}) {
+      auto stream = knot->Open("", Clock::Real().NowNs() + int64_t{10} * 1000000000);
+      ASSERT_TRUE(stream.ok()) << stream.status();
+      NodeDistribution last;
+      for (size_t at = 0; at < tokens.size(); at += piece) {
+        VerifyRequest request;
+        request.transform.temperature = 0.7f;
+        request.transform.repetition_penalty = 1.3f;
+        for (size_t i = at; i < std::min(tokens.size(), at + piece); ++i) {
+          VerifyNode& node = request.nodes.emplace_back();
+          node.parent = static_cast<int32_t>(i - at) - 1;
+          node.token_id = tokens[i];
+        }
+        request.nodes.back().want_distribution = true;
+        auto result = (*stream)->Verify(request);
+        ASSERT_TRUE(result.ok()) << result.status();
+        ASSERT_EQ(result->distributions.size(), 1u);
+        last = result->distributions[0];
+        const auto more = (*stream)->MoreRows(last.node, 0, 30);
+        ASSERT_TRUE(more.ok()) << more.status();
+        EXPECT_TRUE(
+            std::equal(more->token_ids.begin(), more->token_ids.end(), last.token_ids.begin()));
+      }
+      last.node = 0;
+      results.push_back(last);
+    }
+  }
+  for (const NodeDistribution& result : results) {
+    EXPECT_EQ(result.token_ids, results[0].token_ids);
+    EXPECT_EQ(result.logits, results[0].logits);
+    EXPECT_EQ(result.raw_logits, results[0].raw_logits);
+    EXPECT_EQ(result.log_sum_exp, results[0].log_sum_exp);
+    EXPECT_EQ(result.entropy_bits, results[0].entropy_bits);
+  }
+  EXPECT_EQ(results[0].allowed_rows, 1025);
+}
+
+}  // namespace
+}  // namespace chimera

@@ -1,0 +1,37 @@
+// chimera.memory.v1.MemoryService over a Memory. Reactions only hand over; disk work runs on the
+// service's own threads (DESIGN D21).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "memory/memory.h"
+
+namespace grpc {
+class Service;
+}  // namespace grpc
+
+namespace chimera {
+
+struct MemoryServiceOptions {
+  int workers = 4;
+  size_t queue_max = 256;                     // calls that may wait for a worker
+  size_t text_bytes_max = kFactTextBytesMax;  // of a fact and of a query
+};
+
+// Must outlive the server it is registered with. Thread-safe.
+class MemoryServer {
+ public:
+  // memory is borrowed.
+  MemoryServer(Memory* memory, const MemoryServiceOptions& options);
+  ~MemoryServer();
+
+  grpc::Service* service();
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace chimera

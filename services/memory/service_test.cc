@@ -1,0 +1,187 @@
+#include "services/memory/service.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "chimera/memory/v1/memory.grpc.pb.h"
+#include "cluster/channel.h"
+#include "cluster/remote_memory.h"
+#include "cluster/server.h"
+#include "memory/rocksdb_store.h"
+#include "train/jobs_tokenizer.h"
+
+namespace chimera {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MemoryServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    path_ =
+        ::testing::TempDir() + "/memory_service_" + info->name() + "_" + std::to_string(::getpid());
+    std::filesystem::remove_all(path_);
+    LocalMemoryOptions options;
+    options.path = path_;
+    options.facts_per_user_max = 4;
+    options.tokenizer =
+        LoadTokenizerFile(std::string(CHIMERA_SOURCE_DIR) + "/tests/golden/o200k_8192.tiktoken",
+                          4096)
+            .value();
+    store_ = LocalMemory::Open(options).value();
+    MemoryServiceOptions service;
+    service.text_bytes_max = 1000;
+    service_ = std::make_unique<MemoryServer>(store_.get(), service);
+    server_ = Server::Start({}, service_->service(), "chimera.memory.v1.MemoryService").value();
+    memory_ = std::make_unique<RemoteMemory>(RemoteMemoryOptions{server_->address()});
+  }
+  void TearDown() override {
+    memory_.reset();
+    server_.reset();
+    service_.reset();
+    store_.reset();
+    std::filesystem::remove_all(path_);
+  }
+
+  std::string path_;
+  std::unique_ptr<LocalMemory> store_;
+  std::unique_ptr<MemoryServer> service_;
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<RemoteMemory> memory_;
+};
+
+TEST_F(MemoryServiceTest, RemembersRecallsAndForgetsOverTheWire) {
+  const RememberedFact fact = memory_->Remember("ada", "the river keeps its stones").value();
+  EXPECT_TRUE(fact.created);
+  EXPECT_FALSE(memory_->Remember("ada", "the river keeps its stones").value().created);
+  ASSERT_TRUE(memory_->Remember("ada", "bread needs salt and time").ok());
+  const auto facts = memory_->Recall("ada", "what does the river keep", 1).value();
+  ASSERT_EQ(facts.size(), 1u);
+  EXPECT_EQ(facts[0].fact_id, fact.fact_id);
+  EXPECT_EQ(facts[0].text, "the river keeps its stones");
+  EXPECT_GT(facts[0].similarity, 0.0f);
+  EXPECT_GT(facts[0].created_ms, 0);
+  EXPECT_TRUE(memory_->Recall("bob", "the river", 8).value().empty()) << "users are apart";
+  EXPECT_EQ(memory_->Stats("ada").value().facts, 2);
+  EXPECT_EQ(memory_->Stats("").value().users, 1);
+  EXPECT_EQ(memory_->Forget("ada", fact.fact_id).value(), 1);
+  EXPECT_EQ(memory_->Forget("ada", fact.fact_id).value(), 0);
+  EXPECT_EQ(memory_->ForgetAll("ada").value(), 1);
+}
+
+TEST_F(MemoryServiceTest, ErrorsKeepTheirCodeAndSentence) {
+  EXPECT_EQ(memory_->Remember("a b", "x").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(memory_->Recall("ada", "x", 65).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(memory_->Forget("ada", "xyz").status().code(), absl::StatusCode::kInvalidArgument);
+  const absl::Status longer = memory_->Remember("ada", std::string(1001, 'x')).status();
+  EXPECT_EQ(longer.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(longer.message()), HasSubstr("1000"));
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(memory_->Remember("full", "fact number " + std::to_string(i)).ok());
+  }
+  EXPECT_EQ(memory_->Remember("full", "one more").status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+// The client checks first, so the server's own checks need a client that does not.
+TEST_F(MemoryServiceTest, ServerChecksWhatClientsMayNot) {
+  const auto stub = memory::v1::MemoryService::NewStub(MakeChannel(server_->address()));
+  auto code = [](const grpc::Status& status) { return status.error_code(); };
+  {
+    grpc::ClientContext context;
+    memory::v1::RememberRequest request;
+    request.set_user("../x");
+    request.set_text("t");
+    memory::v1::RememberResponse response;
+    EXPECT_EQ(code(stub->Remember(&context, request, &response)),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    memory::v1::RememberRequest request;
+    request.set_user("ada");
+    request.set_text("\xff\xfe");
+    memory::v1::RememberResponse response;
+    EXPECT_EQ(code(stub->Remember(&context, request, &response)),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    memory::v1::ForgetRequest request;
+    request.set_user("ada");
+    memory::v1::ForgetResponse response;
+    EXPECT_EQ(code(stub->Forget(&context, request, &response)), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    memory::v1::RecallRequest request;
+    request.set_user("ada");
+    request.set_query("q");
+    request.set_limit(-1);
+    memory::v1::RecallResponse response;
+    EXPECT_EQ(code(stub->Recall(&context, request, &response)), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+}
+
+TEST(RemoteMemoryTest, UnreachableServiceIsOneSentence) {
+  RemoteMemoryOptions options;
+  options.address = "127.0.0.1:1";
+  options.connect_timeout_ms = 200;
+  RemoteMemory memory(options);
+  const absl::Status status = memory.Stats("").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:1"));
+}
+
+// A store that takes its time: calls beyond the queue are refused, none blocks a reaction.
+class SlowMemory final : public Memory {
+ public:
+  absl::StatusOr<RememberedFact> Remember(const std::string&, std::string_view) override {
+    while (!release) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return RememberedFact{"0123456789abcdef", true};
+  }
+  absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string&, std::string_view,
+                                                   int) override {
+    return std::vector<RecalledFact>();
+  }
+  absl::StatusOr<int64_t> Forget(const std::string&, const std::string&) override { return 0; }
+  absl::StatusOr<int64_t> ForgetAll(const std::string&) override { return 0; }
+  absl::StatusOr<MemoryStats> Stats(const std::string&) override { return MemoryStats(); }
+  std::atomic<bool> release{false};
+};
+
+TEST(MemoryServerTest, FullQueueRefusesAtOnce) {
+  SlowMemory slow;
+  MemoryServiceOptions options;
+  options.workers = 1;
+  options.queue_max = 1;
+  MemoryServer service(&slow, options);
+  auto server = Server::Start({}, service.service(), "chimera.memory.v1.MemoryService").value();
+  RemoteMemory client(RemoteMemoryOptions{server->address()});
+  std::atomic<int> refused{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&] {
+      const auto answer = client.Remember("u", "t");
+      if (answer.status().code() == absl::StatusCode::kResourceExhausted) ++refused;
+    });
+  }
+  for (int i = 0; i < 1000 && refused < 2; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(refused, 2);
+  slow.release = true;
+  for (std::thread& caller : callers) caller.join();
+}
+
+}  // namespace
+}  // namespace chimera
