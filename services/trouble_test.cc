@@ -98,6 +98,11 @@ TEST_P(Trouble, AClientThatDoesNotReadLosesItsSlot) {
   ReadDeltas(reader.get(), 1);
   EXPECT_EQ(serving.local->Info().streams_running, 1);
   EXPECT_TRUE(serving.SlotsFreeWithin(10000));
+  // The worker is free a moment after its slot.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (serving.surface->requests_running() > 0 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   EXPECT_EQ(serving.surface->requests_running(), 0);
   pb::CompleteResponse response;
   while (reader->Read(&response)) EXPECT_FALSE(response.has_finished());

@@ -40,9 +40,9 @@ TEST(Recipe, SmokeLoads) {
 TEST(Recipe, NanoBooksLoads) {
   auto recipe = LoadRecipe(kRecipes + "/nano-books.json");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
-  EXPECT_EQ(recipe->config.model.d_model, 320);
-  EXPECT_EQ(recipe->config.model.n_heads, 5);
-  EXPECT_EQ(recipe->config.model.d_ff, 896);
+  EXPECT_EQ(recipe->config.model.d_model, 256);
+  EXPECT_EQ(recipe->config.model.n_heads, 4);
+  EXPECT_EQ(recipe->config.model.d_ff, 704);
   EXPECT_EQ(recipe->config.model.n_layers, 8);
   EXPECT_GT(recipe->StepsTotal(), 0);
   EXPECT_TRUE(CheckTrainable(recipe->config).ok());

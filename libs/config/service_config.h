@@ -48,7 +48,7 @@ struct ServiceConfig {
   std::string bind_address = "127.0.0.1";
   bool allow_insecure_bind = false;  // a bind beyond loopback without credentials needs true
   ServicePorts ports;
-  std::string model_dir = "models/default";
+  std::string model_dir = "models/nano";
   std::string data_dir = "data";
   int threads = 0;      // 0: UsableCpus()
   int max_streams = 0;  // 0: deployment.max_streams of the model's config

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 
-#include "config/model_config.h"
 
 namespace chimera {
 

@@ -25,7 +25,8 @@ std::shared_ptr<const Tokenizer> TestTokenizer() {
 Config TestConfig(bool quantized) {
   const std::string overlay = std::string(R"({
     "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
-    "initializer_range": 0.08, "num_hidden_layers": 2, "vocab_size": 1080, "token_ids": [1024, 1065],
+    "initializer_range": 0.08, "num_hidden_layers": 2,
+    "vocab_size": 1080, "token_ids": [1024, 1065],
     "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
                  "moe": {"enabled": false}},
     "looping": {"enabled": false},

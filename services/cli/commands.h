@@ -5,7 +5,7 @@
 //     auto flags = std::make_shared<TokenizeFlags>();
 //     CLI::App* sub = app.add_subcommand("tokenize", "Token ids of a text");
 //     sub->add_option("--model", flags->model, "Model folder")->required();
-//     sub->footer("Examples:\n  chimera tokenize --model models/default --text 'a b'");
+//     sub->footer("Examples:\n  chimera tokenize --model models/nano --text 'a b'");
 //     sub->callback([flags, run] { *run = [flags] { return RunTokenize(*flags); }; });
 //   }
 //

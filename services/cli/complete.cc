@@ -74,6 +74,12 @@ class Printer final : public CompletionSink {
     return absl::OkStatus();
   }
 
+  // After an error: what follows starts on a line of its own.
+  void Break() const {
+    if (!json_ && !text_.empty()) std::printf("\n");
+    std::fflush(stdout);
+  }
+
   void Finish(const CompletionEnd& end) {
     if (json_) {
       std::printf("%s\n",
@@ -164,7 +170,10 @@ absl::Status RunComplete(const CompleteFlags& flags) {
   const absl::StatusOr<CompletionEnd> end = flags.target.empty()
                                                 ? CompleteHere(flags, request, &printer, &cancel)
                                                 : client.Complete(request, &printer, &cancel);
-  CHIMERA_RETURN_IF_ERROR(end.status());
+  if (!end.ok()) {
+    printer.Break();
+    return end.status();
+  }
   printer.Finish(*end);
   return absl::OkStatus();
 }
@@ -195,9 +204,9 @@ void AddComplete(CLI::App& app, Command* run) {
   sub->add_flag("--json", flags->json, "One JSON object at the end instead of streamed text");
   sub->footer(
       "Examples:\n"
-      "  chimera complete --model models/default --prompt \"It was a dark\" --seed 7\n"
+      "  chimera complete --model models/nano --prompt \"It was a dark\" --seed 7\n"
       "  chimera complete --target 127.0.0.1:7400 --prompt - --json < prompt.txt\n"
-      "  chimera complete --model models/default --prompt \"Dear\" --temperature 0 --stop \"\\n\"\n"
+      "  chimera complete --model models/nano --prompt \"Dear\" --temperature 0 --stop \"\\n\"\n"
       "Parameters that are not given take the model's defaults. Ctrl-C cancels.");
   sub->callback([flags, run] { *run = [flags] { return RunComplete(*flags); }; });
 }

@@ -83,7 +83,7 @@ void AddEval(CLI::App& app, Command* run) {
       "One pass, state carried from byte to byte; the result is the same for any thread count.\n"
       "Lower is better: 8 is no model at all, 2 reads like English.\n\n"
       "Example:\n"
-      "  chimera eval --model models/default --text notes.txt --json");
+      "  chimera eval --model models/nano --text notes.txt --json");
   sub->callback([flags, run] { *run = [flags] { return RunEval(*flags); }; });
 }
 

@@ -16,8 +16,8 @@ constexpr int kExitCancelled = 130;
 
 constexpr char kFooter[] =
     "Start here:\n"
-    "  chimera complete --model models/default --prompt \"Once upon a time\"\n"
-    "  chimera serve --all --model models/default\n"
+    "  chimera complete --model models/nano --prompt \"Once upon a time\"\n"
+    "  chimera serve --all --model models/nano\n"
     "  chimera COMMAND --help\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 

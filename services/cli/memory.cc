@@ -83,9 +83,6 @@ absl::Status RunRecall(const MemoryFlags& flags) {
 }
 
 absl::Status RunForget(const MemoryFlags& flags) {
-  if (flags.all == !flags.text.empty()) {
-    return absl::InvalidArgumentError("say what to forget: a fact id, or --all");
-  }
   RemoteMemory memory = Connect(flags);
   CHIMERA_ASSIGN_OR_RETURN(const int64_t deleted, flags.all
                                                       ? memory.ForgetAll(flags.user)
@@ -154,8 +151,10 @@ void AddMemory(CLI::App& app, Command* run) {
 
   CLI::App* forget = AddVerb(memory, run, flags, "forget", "Delete for good", RunForget);
   forget->add_option("--user", flags->user, user_help)->required();
-  forget->add_option("fact_id", flags->text, "Id of one fact, as put and recall print it");
-  forget->add_flag("--all", flags->all, "Every fact of the user");
+  CLI::Option_group* what = forget->add_option_group("What to forget");
+  what->add_option("fact_id", flags->text, "Id of one fact, as put and recall print it");
+  what->add_flag("--all", flags->all, "Every fact of the user");
+  what->require_option(1);
   forget->footer("Example:\n  chimera memory forget --user ada --all");
 
   CLI::App* stats = AddVerb(memory, run, flags, "stats", "How much is stored", RunStats);

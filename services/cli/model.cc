@@ -37,9 +37,6 @@ struct VerifyFlags {
 
 absl::StatusOr<Config> LoadInspected(const InspectFlags& flags) {
   if (!flags.model.empty()) return LoadConfig(absl::StrCat(flags.model, "/", kConfigFile));
-  if (flags.config.empty()) {
-    return absl::InvalidArgumentError("say what to inspect: --config FILE or --model DIR");
-  }
   std::vector<std::string> overlays;
   if (!flags.scale.empty()) {
     if (flags.scale.find('/') != std::string::npos) {
@@ -83,8 +80,10 @@ absl::Status RunVerify(const VerifyFlags& flags) {
 void AddInspect(CLI::App& model, Command* run) {
   auto flags = std::make_shared<InspectFlags>();
   CLI::App* sub = model.add_subcommand("inspect", "Layers, parameters and bytes, counted");
-  auto* config = sub->add_option("--config", flags->config, "Model configuration file");
-  auto* folder = sub->add_option("--model", flags->model, "Model folder")->excludes(config);
+  CLI::Option_group* what = sub->add_option_group("What to inspect");
+  what->add_option("--config", flags->config, "Model configuration file");
+  CLI::Option* folder = what->add_option("--model", flags->model, "Model folder");
+  what->require_option(1);
   sub->add_option("--scale", flags->scale, "scales/NAME.json beside the configuration")
       ->excludes(folder);
   sub->add_option("--overlay", flags->overlays, "JSON merge patches on top")->excludes(folder);
@@ -93,7 +92,7 @@ void AddInspect(CLI::App& model, Command* run) {
       "Counts follow from the dimensions, never from the labels in the file; both are shown.\n\n"
       "Examples:\n"
       "  chimera model inspect --config configs/chimera-5.3.json --scale nano\n"
-      "  chimera model inspect --model models/default --json");
+      "  chimera model inspect --model models/nano --json");
   sub->callback([flags, run] { *run = [flags] { return RunInspect(*flags); }; });
 }
 
@@ -106,7 +105,7 @@ void AddVerify(CLI::App& model, Command* run) {
       "Sizes and digests against the manifest, weights against the configuration, tokenizer\n"
       "against the vocabulary. The id is the SHA-256 of manifest.json.\n\n"
       "Example:\n"
-      "  chimera model verify models/default");
+      "  chimera model verify models/nano");
   sub->callback([flags, run] { *run = [flags] { return RunVerify(*flags); }; });
 }
 

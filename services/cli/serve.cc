@@ -246,8 +246,8 @@ void AddServe(CLI::App& app, Command* run) {
   sub->add_flag("--json", flags->json, "Print the addresses as one JSON line");
   sub->footer(
       "Examples:\n"
-      "  chimera serve --all --model models/default\n"
-      "  chimera serve --role knot --config configs/service.json --model models/default\n"
+      "  chimera serve --all --model models/nano\n"
+      "  chimera serve --role knot --config configs/service.json --model models/nano\n"
       "  chimera serve --role surface --knot 10.0.0.7:7401\n"
       "SIGTERM and Ctrl-C drain: running requests may finish, new ones are refused.");
   sub->callback([flags, run] { *run = [flags] { return RunServe(*flags); }; });

@@ -144,7 +144,7 @@ void AddTokenize(CLI::App& app, Command* run) {
       "Text never becomes a special token: <|endoftext|> in it is encoded as its bytes. Without\n"
       "--json the ids go to standard output and their count to standard error.\n\n"
       "Examples:\n"
-      "  echo -n 'Once upon a time' | chimera tokenize --model models/default\n"
+      "  echo -n 'Once upon a time' | chimera tokenize --model models/nano\n"
       "  echo '\"a\\nb\"' | chimera tokenize --tokenizer o200k_base:4096 --json");
   sub->callback([flags, run] { *run = [flags] { return RunTokenize(*flags); }; });
 }

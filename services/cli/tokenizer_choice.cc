@@ -18,14 +18,14 @@ constexpr std::string_view kFullName = "o200k_base";
 }  // namespace
 
 void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags) {
-  auto* tokenizer = sub->add_option(
+  CLI::Option_group* which = sub->add_option_group("Which tokenizer");
+  which->add_option(
       "--tokenizer", flags->tokenizer,
       "o200k_base, o200k_base:N (its first N ranks), or a tokenizer.model or *.tiktoken file");
-  auto* model = sub->add_option("--model", flags->model, "Model folder whose tokenizer to use");
+  which->add_option("--model", flags->model, "Model folder whose tokenizer to use");
+  which->require_option(1);
   sub->add_option("--ranks", flags->ranks,
-                  "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default")
-      ->excludes(model);
-  tokenizer->excludes(model);
+                  "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default");
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const TokenizerFlags& flags) {
@@ -37,10 +37,6 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const Tokenizer
     return LoadTokenizerFile(absl::StrCat(flags.model, "/", kTokenizerFile), 0);
   }
   const std::string& name = flags.tokenizer;
-  if (name.empty()) {
-    return absl::InvalidArgumentError(
-        "say which tokenizer: --tokenizer o200k_base[:N] or --model DIR");
-  }
   if (!name.starts_with(kFullName) || name.ends_with(".tiktoken")) {
     return LoadTokenizerFile(name, 0);
   }

@@ -19,10 +19,11 @@ struct TokenizerFlags {
   std::string model;      // a model folder
 };
 
-// Adds the three options to a command.
+// Adds the three options to a command; the parser sees to it that exactly one of tokenizer and
+// model is given.
 void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags);
 
-// Exactly one of tokenizer and model must be set; ranks goes with tokenizer only.
+// Errors name the file, or what to do when there is none.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const TokenizerFlags& flags);
 
 }  // namespace chimera

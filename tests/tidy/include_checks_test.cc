@@ -58,6 +58,7 @@ TEST(FloorsTest, CatchesBadSamples) {
   EXPECT_EQ(count("services/knot/b.cc", "\"services/knot/a.h\""), 0u);
   EXPECT_EQ(count("services/knot/b.cc", "\"services/roles.h\""), 0u);
   EXPECT_EQ(count("services/roles.h", "\"services/knot/a.h\""), 1u);
+  EXPECT_EQ(count("services/cli/b.cc", "\"services/knot/a.h\""), 0u);
   EXPECT_EQ(count("services/b_test.cc", "\"services/knot/a.h\""), 0u);
 }
 

@@ -172,8 +172,8 @@ std::vector<Include> Includes(std::string_view text) {
 bool IsCode(std::string_view path) { return path.ends_with(".h") || path.ends_with(".cc"); }
 
 bool IsTest(std::string_view path) {
-  return path.ends_with("_test.cc") || path.ends_with("_testing.cc") ||
-         path.ends_with("_testing.h");
+  return path.starts_with("tests/") || path.ends_with("_test.cc") ||
+         path.ends_with("_testing.cc") || path.ends_with("_testing.h");
 }
 
 }  // namespace chimera::tidy

@@ -42,6 +42,6 @@ struct Include {
 std::vector<Include> Includes(std::string_view text);
 
 bool IsCode(std::string_view path);  // .h or .cc
-bool IsTest(std::string_view path);  // *_test.cc, and *_testing.* that tests share
+bool IsTest(std::string_view path);  // tests/, *_test.cc, and *_testing.* that tests share
 
 }  // namespace chimera::tidy
