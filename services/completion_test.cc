@@ -176,7 +176,7 @@ TEST(Completion, MetricsPassTheLinter) {
   EXPECT_THAT(text, HasSubstr("chimera_build_info{"));
   EXPECT_THAT(text, HasSubstr("process_resident_memory_bytes "));
 
-  const std::string path = testing::TempDir() + "/chimera_metrics.txt";
+  const std::string path = TestFolder("metrics") + "/scrape.txt";
   std::FILE* file = std::fopen(path.c_str(), "w");
   ASSERT_NE(file, nullptr);
   std::fwrite(text.data(), 1, text.size(), file);

@@ -206,7 +206,7 @@ TEST_P(Trouble, DrainLetsRunningRequestsEndAndRefusesNewOnes) {
 
 TEST_P(Trouble, PublishTakesEffectWhileStreamsGoOn) {
   ServingOptions options = Options();
-  options.data_dir = testing::TempDir() + "/chimera_publish_data";
+  options.data_dir = TestFolder("publish_data");
   std::filesystem::remove_all(options.data_dir);
   Serving serving(TestModelFolder("publish_a", true, 1), options);
   const std::string second_folder = TestModelFolder("publish_b", true, 2);

@@ -117,11 +117,20 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   result->position = position_;
   result->tokens_run = static_cast<int>(request.nodes.size());
   result->loops_run = 1;
-  if (metrics_ != nullptr) {
-    metrics_->Count("chimera_knots_total", "plain", static_cast<double>(request.nodes.size()));
-    metrics_->Observe("chimera_loop_depth", "", 1.0);
-  }
+  if (metrics_ != nullptr) ReportPass(result->tokens_run);
   return absl::OkStatus();
+}
+
+// Gates are reported every diagnostics.report_interval_tokens tokens of the stream.
+void LocalStream::ReportPass(int64_t tokens) {
+  metrics_->Count("chimera_knots_total", "plain", static_cast<double>(tokens));
+  metrics_->Observe("chimera_loop_depth", "", 1.0);
+  if (position_ - reported_position_ < model_->config().diagnostics.report_interval_tokens) return;
+  reported_position_ = position_;
+  const GateMeans means = stepper_.TakeGateMeans();
+  if (means.alpha == 0.0) return;  // no gated delta layer
+  metrics_->Observe("chimera_gate_value_ratio", "alpha", means.alpha);
+  metrics_->Observe("chimera_gate_value_ratio", "beta", means.beta);
 }
 
 absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, size_t end,

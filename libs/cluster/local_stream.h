@@ -49,6 +49,7 @@ class LocalStream final : public KnotStream {
                         VerifyResult* result);
   absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, int first, int count);
   absl::Status Stopped() const;
+  void ReportPass(int64_t tokens);
 
   const std::shared_ptr<const Model> model_;
   ComputeGate* const gate_;
@@ -69,7 +70,8 @@ class LocalStream final : public KnotStream {
   std::vector<float> hidden_;
   std::vector<Wanted> wanted_;
   int64_t position_ = 0;
-  absl::Status broken_;  // not OK: the stream is unusable
+  int64_t reported_position_ = 0;  // of the last gate telemetry
+  absl::Status broken_;            // not OK: the stream is unusable
 };
 
 }  // namespace chimera

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "model/model.h"
+#include "model/model_testing.h"
 
 namespace chimera {
 namespace {
@@ -18,8 +19,7 @@ using testing::HasSubstr;
 class ModelTransfer : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = testing::TempDir() + "/chimera_transfer";
-    fs::remove_all(root_);
+    root_ = TestFolder("transfer");
     ASSERT_TRUE(MakeDirs(root_ + "/from").ok());
     Write(kConfigFile, "{}");
     Write(kTokenizerFile, std::string(3 * kChunkBytesMax / 2, 't'));

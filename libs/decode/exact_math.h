@@ -1,5 +1,6 @@
 // exp and log in double from plain operations: the same bits on every machine, which the C library
-// does not promise (DESIGN D2). Relative error below 1e-15. Pure.
+// does not promise (DESIGN D2). Relative error below 1e-15. Static, so that a copy compiled for one
+// instruction set is never linked into code for another. Pure.
 #pragma once
 
 #include <bit>
@@ -8,7 +9,7 @@
 namespace chimera {
 
 // exp(x) for x <= 709; 0 below -708.
-inline double ExactExp(double x) {
+[[maybe_unused]] static inline double ExactExp(double x) {
   constexpr double kLog2E = 1.4426950408889634;
   constexpr double kLn2Hi = 6.93147180369123816490e-01;  // 32 bits, so n * kLn2Hi is exact
   constexpr double kLn2Lo = 1.90821492927058770002e-10;
@@ -38,7 +39,7 @@ inline double ExactExp(double x) {
 }
 
 // log(x) for finite, normal x > 0.
-inline double ExactLog(double x) {
+[[maybe_unused]] static inline double ExactLog(double x) {
   constexpr double kLn2Hi = 6.93147180369123816490e-01;
   constexpr double kLn2Lo = 1.90821492927058770002e-10;
   constexpr double kSqrt2 = 1.4142135623730951;

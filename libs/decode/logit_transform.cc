@@ -1,13 +1,14 @@
 #include "decode/logit_transform.h"
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "decode/exact_math.h"
+#include "decode/sum_exp.h"
 
 namespace chimera {
 namespace {
@@ -15,39 +16,12 @@ namespace {
 // A temperature below this acts as this one: logits stay finite in float.
 constexpr float kTemperatureFloor = 1e-6f;
 constexpr double kLn2 = 0.69314718055994530942;
-constexpr size_t kLanes = 16;
 
-struct Sums {
-  double mass = 0;      // sum of exp(x - max)
-  double weighted = 0;  // sum of exp(x - max) * (x - max)
-};
-
-double Fold(std::array<double, kLanes>& lanes) {
-  for (size_t width = kLanes / 2; width >= 1; width /= 2) {
-    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
-
-Sums SumExp(std::span<const float> values, double max) {
-  std::array<double, kLanes> mass{};
-  std::array<double, kLanes> weighted{};
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      const double x = static_cast<double>(values[i + lane]) - max;
-      const double e = ExactExp(x);
-      mass[lane] += e;
-      weighted[lane] += e * x;
-    }
-  }
-  for (size_t lane = 0; i < values.size(); ++i, ++lane) {
-    const double x = static_cast<double>(values[i]) - max;
-    const double e = ExactExp(x);
-    mass[lane] += e;
-    weighted[lane] += e * x;
-  }
-  return {Fold(mass), Fold(weighted)};
+// Sorts as unsigned like (-score, id): the score's bits made monotone, then the id.
+uint64_t RowKey(float score, int32_t id) {
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 becomes +0: they are a tie
+  const uint32_t ascending = bits ^ ((bits >> 31) != 0 ? 0xFFFFFFFFu : 0x80000000u);
+  return (uint64_t{~ascending} << 32) | static_cast<uint32_t>(id);
 }
 
 // False when a value is NaN or infinite.
@@ -94,7 +68,7 @@ LogitTransformer::LogitTransformer(int vocab_size, AllowedRows allowed)
   raw_.resize(n);
   scores_.reserve(n);
   ids_.reserve(n);
-  order_.reserve(n);
+  keys_.reserve(n);
   seen_bits_.resize((n + 63) / 64);
 }
 
@@ -115,25 +89,21 @@ void LogitTransformer::Penalise(std::span<float> logits, std::span<const int32_t
   }
 }
 
-void LogitTransformer::SelectRows(std::span<const float> raw, int first, int count,
-                                  NodeDistribution* out) {
-  order_.resize(scores_.size());
-  for (uint32_t i = 0; i < order_.size(); ++i) order_[i] = i;
-  const auto before = [this](uint32_t a, uint32_t b) {
-    return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : ids_[a] < ids_[b];
-  };
-  const auto begin = std::min<size_t>(static_cast<size_t>(first), order_.size());
-  const auto end = std::min<size_t>(begin + static_cast<size_t>(count), order_.size());
-  const auto at = [this](size_t i) { return order_.begin() + static_cast<std::ptrdiff_t>(i); };
-  if (begin > 0 && begin < order_.size()) {
-    std::nth_element(at(0), at(begin), order_.end(), before);
-  }
-  std::partial_sort(at(begin), at(end), order_.end(), before);
+void LogitTransformer::SelectRows(std::span<const float> raw, std::span<const float> transformed,
+                                  float temperature, int first, int count, NodeDistribution* out) {
+  keys_.resize(scores_.size());
+  for (size_t i = 0; i < keys_.size(); ++i) keys_[i] = RowKey(scores_[i], ids_[i]);
+  const auto begin = std::min<size_t>(static_cast<size_t>(first), keys_.size());
+  const auto end = std::min<size_t>(begin + static_cast<size_t>(count), keys_.size());
+  const auto at = [this](size_t i) { return keys_.begin() + static_cast<std::ptrdiff_t>(i); };
+  if (begin > 0 && begin < keys_.size()) std::nth_element(at(0), at(begin), keys_.end());
+  if (end < keys_.size()) std::nth_element(at(begin), at(end), keys_.end());
+  std::sort(at(begin), at(end));
   for (size_t i = begin; i < end; ++i) {
-    const uint32_t row = order_[i];
-    out->token_ids.push_back(ids_[row]);
-    out->logits.push_back(scores_[row]);
-    out->raw_logits.push_back(raw[static_cast<size_t>(ids_[row])]);
+    const auto id = static_cast<size_t>(keys_[i] & 0xFFFFFFFFu);
+    out->token_ids.push_back(static_cast<int32_t>(id));
+    out->logits.push_back(transformed[id] / temperature);
+    out->raw_logits.push_back(raw[id]);
   }
 }
 
@@ -170,12 +140,12 @@ absl::StatusOr<NodeDistribution> LogitTransformer::Apply(std::span<float> logits
   if (!FiniteMax(scores_, &max)) {
     return absl::InternalError("the transformed logits are not finite");
   }
-  const Sums sums = SumExp(scores_, max);
+  const ExpSums sums = SumExp(scores_, max);
   const double log_mass = ExactLog(sums.mass);
   out.log_sum_exp = static_cast<float>(max + log_mass);
   out.entropy_bits = static_cast<float>((log_mass - sums.weighted / sums.mass) / kLn2);
   out.raw_log_sum_exp = static_cast<float>(raw_max + ExactLog(SumExp(raw_, raw_max).mass));
-  SelectRows(raw_, first, count, &out);
+  SelectRows(raw_, logits, temperature, first, count, &out);
   return out;
 }
 

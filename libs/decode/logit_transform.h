@@ -40,14 +40,15 @@ class LogitTransformer {
 
  private:
   void Penalise(std::span<float> logits, std::span<const int32_t> seen, float penalty);
-  void SelectRows(std::span<const float> raw, int first, int count, NodeDistribution* out);
+  void SelectRows(std::span<const float> raw, std::span<const float> transformed, float temperature,
+                  int first, int count, NodeDistribution* out);
 
   const int vocab_size_;
   const AllowedRows allowed_;
   std::vector<float> raw_;           // logits as they came
   std::vector<float> scores_;        // transformed logits of allowed rows
   std::vector<int32_t> ids_;         // their ids
-  std::vector<uint32_t> order_;      // indices into scores_
+  std::vector<uint64_t> keys_;       // sortable (-score, id)
   std::vector<uint64_t> seen_bits_;  // one bit a token; all zero between calls
 };
 

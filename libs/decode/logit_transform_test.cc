@@ -11,6 +11,7 @@
 
 #include "base/philox.h"
 #include "decode/exact_math.h"
+#include "decode/sum_exp.h"
 
 namespace chimera {
 namespace {
@@ -97,6 +98,21 @@ TEST(LogitTransformer, EqualsTheNaiveTwin) {
       EXPECT_NEAR(got->raw_log_sum_exp, naive.raw_log_sum_exp, 1e-5);
       EXPECT_NEAR(got->entropy_bits, naive.entropy_bits, 1e-4);
     }
+  }
+}
+
+TEST(SumExp, EveryInstructionSetGivesTheSameBits) {
+  for (const size_t n : {size_t{1}, size_t{15}, size_t{16}, size_t{17}, size_t{333}}) {
+    std::vector<float> values = RandomLogits(n);
+    values.resize(n);
+    const double max = *std::max_element(values.begin(), values.end());
+    const ExpSums best = SumExp(values, max);
+    const ExpSums plain = baseline::SumExpBody(values.data(), static_cast<int>(n), max);
+    EXPECT_EQ(best.mass, plain.mass);
+    EXPECT_EQ(best.weighted, plain.weighted);
+    double sum = 0;
+    for (const float v : values) sum += std::exp(static_cast<double>(v) - max);
+    EXPECT_NEAR(plain.mass / sum, 1.0, 1e-13);
   }
 }
 

@@ -33,7 +33,7 @@ class RowMass {
   absl::Status Fetch() {
     const size_t held = distribution_.logits.size();
     const size_t left = static_cast<size_t>(distribution_.allowed_rows) - held;
-    const size_t count = std::min({left, std::max<size_t>(held, 64), size_t{kRowsMax}});
+    const size_t count = std::min({left, std::max<size_t>(3 * held, 64), size_t{kRowsMax}});
     CHIMERA_RETURN_IF_ERROR(
         fetch_(static_cast<int>(held), static_cast<int>(count), &distribution_));
     const size_t now = distribution_.logits.size();

@@ -1,8 +1,10 @@
 #include "model/model_testing.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -41,9 +43,32 @@ Config TestConfig(bool quantized) {
   return *config;
 }
 
+namespace {
+
+// Removes the folders of this process at its end.
+struct Folders {
+  ~Folders() {
+    for (const std::string& path : paths) {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  }
+  std::vector<std::string> paths;
+};
+
+}  // namespace
+
+std::string TestFolder(const std::string& name) {
+  static Folders folders;
+  const std::string path = testing::TempDir() + "/chimera_" + std::to_string(getpid()) + "_" + name;
+  std::filesystem::remove_all(path);
+  CHIMERA_CHECK(MakeDirs(path).ok());
+  folders.paths.push_back(path);
+  return path;
+}
+
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed) {
-  const std::string folder = testing::TempDir() + "/chimera_model_" + name;
-  std::filesystem::remove_all(folder);
+  const std::string folder = TestFolder("model_" + name);
   auto id = WriteRandomModel(TestConfig(quantized), *TestTokenizer(), seed, folder);
   if (!id.ok()) ADD_FAILURE() << id.status();
   return folder;

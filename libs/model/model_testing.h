@@ -16,7 +16,10 @@ std::shared_ptr<const Tokenizer> TestTokenizer();
 // Two layers (GD XM), d_model 64, d_ff 128, vocab_size 1,080.
 Config TestConfig(bool quantized);
 
-// A fresh folder under the test's temporary directory with a random model in it.
+// An empty folder of this process alone (tests run side by side), removed when the process ends.
+std::string TestFolder(const std::string& name);
+
+// Such a folder with a random model in it.
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1);
 
 }  // namespace chimera

@@ -1,4 +1,7 @@
-// Jobs on disk: <jobs folder>/<job id>/job.json, next to the trainer's work folder.
+// Jobs on disk. <jobs folder>/<job id>/ holds
+//   job.json   what JobToJson writes: the spec, the recipe fixed at submission, state, progress
+//   work/      the trainer's: checkpoint.ckpt, curve.svg, and model/ when the job succeeded
+// and <jobs folder>/LOCK is held by the process that runs them.
 #pragma once
 
 #include <string>

@@ -32,8 +32,7 @@ std::string Story(int sentences) {
 class TrainerTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = testing::TempDir() + "/chimera_trainer";
-    std::filesystem::remove_all(root_);
+    root_ = TestFolder("trainer");
     ASSERT_TRUE(MakeDirs(root_ + "/data").ok());
     ASSERT_TRUE(WriteFileAtomic(root_ + "/data/story.txt", Story(400)).ok());
     recipe_.config = TestConfig(true);

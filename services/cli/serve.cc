@@ -219,10 +219,10 @@ void AddServe(CLI::App& app, Command* run) {
   for (const RoleEntry& entry : RoleTable()) names.push_back(entry.name);
   CLI::App* sub = app.add_subcommand("serve", "Run the services, all in one process or one role");
   CLI::Option_group* which = sub->add_option_group("Which services");
-  which->add_flag("--all", flags->all, "Every role in this process");
+  which->add_flag("--all", flags->all, "Every role in this process (the default)");
   which->add_option("--role", flags->role, "One role: " + absl::StrJoin(names, ", "))
       ->check(CLI::IsMember(names));
-  which->require_option(1);
+  which->require_option(0, 1);
   sub->add_option("--config", flags->config_path, "Service configuration (configs/service.json)");
   sub->add_option("--overlay", flags->overlays, "JSON merge patches on top of --config");
   sub->add_option("--model", flags->model_dir,
@@ -250,7 +250,10 @@ void AddServe(CLI::App& app, Command* run) {
       "  chimera serve --role knot --config configs/service.json --model models/nano\n"
       "  chimera serve --role surface --knot 10.0.0.7:7401\n"
       "SIGTERM and Ctrl-C drain: running requests may finish, new ones are refused.");
-  sub->callback([flags, run] { *run = [flags] { return RunServe(*flags); }; });
+  sub->callback([flags, run] {
+    if (flags->role.empty()) flags->all = true;
+    *run = [flags] { return RunServe(*flags); };
+  });
 }
 
 }  // namespace chimera

@@ -62,6 +62,15 @@ absl::StatusOr<std::unique_ptr<Role>> MakeMemoryRole(const RoleContext& context)
   CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<LocalMemory> memory, LocalMemory::Open(options));
   MemoryServiceOptions service;
   service.text_bytes_max = std::min(config.max_text_bytes, kFactTextBytesMax);
+  CHIMERA_RETURN_IF_ERROR(context.metrics->Declare({.name = "chimera_memory_facts",
+                                                    .help = "Facts remembered, of all users.",
+                                                    .type = MetricType::kGauge}));
+  context.metrics->OnScrape([store = memory.get()](MetricsSink* sink) {
+    const absl::StatusOr<MemoryStats> stats = store->Stats("");
+    if (stats.ok()) {
+      sink->Gauge("chimera_memory_facts", "", static_cast<double>(stats->facts));
+    }
+  });
   return std::unique_ptr<Role>(
       std::make_unique<MemoryRole>(std::move(memory), service, options.path));
 }

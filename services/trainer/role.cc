@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "cluster/local_knot.h"
 #include "services/roles.h"
 #include "services/trainer/service.h"
 #include "train/jobs.h"
@@ -31,6 +30,7 @@ class TrainerRole final : public Role {
                         " done, in ", folder_);
   }
   void StartDrain() override { server_.EndWatches(); }
+  const JobRunner& runner() const { return *runner_; }
 
  private:
   const std::unique_ptr<JobRunner> runner_;
@@ -53,6 +53,21 @@ std::vector<std::string> TokenizerPlaces(const ServiceConfig& config) {
   return places;
 }
 
+absl::Status DeclareMetrics(const JobRunner* runner, Metrics* metrics) {
+  CHIMERA_RETURN_IF_ERROR(metrics->Declare({.name = "chimera_training_jobs",
+                                            .help = "Training jobs, by what they wait for.",
+                                            .type = MetricType::kGauge,
+                                            .label = "state",
+                                            .label_values = {"queued", "running", "finished"}}));
+  metrics->OnScrape([runner](MetricsSink* sink) {
+    const JobRunner::Counts counts = runner->CountJobs();
+    sink->Gauge("chimera_training_jobs", "queued", counts.queued);
+    sink->Gauge("chimera_training_jobs", "running", counts.running);
+    sink->Gauge("chimera_training_jobs", "finished", counts.finished);
+  });
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Role>> MakeTrainerRole(const RoleContext& context) {
@@ -73,7 +88,9 @@ absl::StatusOr<std::unique_ptr<Role>> MakeTrainerRole(const RoleContext& context
     };
   }
   CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<JobRunner> runner, JobRunner::Create(options));
-  return std::unique_ptr<Role>(std::make_unique<TrainerRole>(std::move(runner), options.folder));
+  auto role = std::make_unique<TrainerRole>(std::move(runner), options.folder);
+  CHIMERA_RETURN_IF_ERROR(DeclareMetrics(&role->runner(), context.metrics));
+  return std::unique_ptr<Role>(std::move(role));
 }
 
 }  // namespace chimera

@@ -97,6 +97,12 @@ CommandResult RunChimera(const std::vector<std::string>& arguments, const std::s
   return result;
 }
 
+pid_t StartChimera(const std::vector<std::string>& arguments) {
+  const Child child = Spawn(arguments, true);
+  close(child.in);
+  return child.pid;
+}
+
 ServerProcess::ServerProcess(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {"serve", "--json"};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -133,13 +139,17 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   return answer && answer->status == 200 ? answer->body : "";
 }
 
-double MetricValue(const std::string& metrics, const std::string& prefix) {
+double MetricValue(const std::string& metrics, const std::string& name) {
   std::istringstream lines(metrics);
   std::string line;
+  double sum = 0;
+  bool found = false;
   while (std::getline(lines, line)) {
-    if (line.rfind(prefix, 0) == 0) return std::atof(line.substr(line.rfind(' ') + 1).c_str());
+    if (line.substr(0, line.find_first_of(" {")) != name) continue;
+    sum += std::atof(line.substr(line.rfind(' ') + 1).c_str());
+    found = true;
   }
-  return -1;
+  return found ? sum : -1;
 }
 
 }  // namespace chimera

@@ -19,6 +19,9 @@ struct CommandResult {
 // Runs build/bin/chimera with these arguments and waits; input goes to standard input.
 CommandResult RunChimera(const std::vector<std::string>& arguments, const std::string& input = "");
 
+// Starts a command and leaves it running; the caller kills and waits for it.
+pid_t StartChimera(const std::vector<std::string>& arguments);
+
 // A server process; killed when the object goes. Thread-compatible.
 class ServerProcess {
  public:
@@ -45,7 +48,7 @@ class ServerProcess {
 // Body of an HTTP GET, or "" when nothing answers with 200.
 std::string HttpGet(const std::string& address, const std::string& path);
 
-// Value of the first sample whose name and labels start with this, or -1.
-double MetricValue(const std::string& metrics, const std::string& prefix);
+// Sum of the samples of this series over all labels, -1 when there is none.
+double MetricValue(const std::string& metrics, const std::string& name);
 
 }  // namespace chimera

@@ -2,6 +2,7 @@
 // processes.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -69,8 +70,7 @@ class LayoutTest : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     const std::string name = GetParam() ? "one" : "four";
-    root_ = testing::TempDir() + "/chimera_e2e_" + name;
-    std::filesystem::remove_all(root_);
+    root_ = TestFolder("e2e_" + name);
     model_ = TestModelFolder("e2e_" + name, true);
     cluster_ = std::make_unique<Cluster>(GetParam(), model_, root_, 2);
   }
@@ -118,7 +118,7 @@ TEST_P(LayoutTest, SameSeedSameText) {
 }
 
 TEST_P(LayoutTest, ProbesAndMetricsAnswer) {
-  Complete(1);
+  Complete(1, 300);
   std::string all;
   for (const std::string& admin : cluster_->AdminAddresses()) {
     EXPECT_NE(HttpGet(admin, "/healthz"), "") << admin;
@@ -136,7 +136,7 @@ TEST_P(LayoutTest, ProbesAndMetricsAnswer) {
        {"chimera_surface_tokens_total", "chimera_knots_total", "chimera_loop_depth_count",
         "chimera_memory_bytes", "chimera_requests_total", "chimera_request_duration_seconds_count",
         "chimera_time_to_first_token_seconds_count", "chimera_build_info",
-        "process_resident_memory_bytes"}) {
+        "process_resident_memory_bytes", "chimera_gate_value_ratio_count"}) {
     EXPECT_GT(MetricValue(all, name), 0) << name;
   }
 }
@@ -177,10 +177,7 @@ TEST_P(LayoutTest, TrainedModelIsServedWithoutRestart) {
 
 // A client that is killed mid-stream leaves no stream behind.
 TEST_P(LayoutTest, VanishedClientFreesItsSlot) {
-  std::thread client([this] {
-    auto arguments = CompleteArguments(5, 4000);
-    RunChimera(arguments);
-  });
+  const pid_t client = StartChimera(CompleteArguments(5, 4000));
   auto running = [this] {
     double most = 0;
     for (const std::string& admin : cluster_->AdminAddresses()) {
@@ -194,9 +191,8 @@ TEST_P(LayoutTest, VanishedClientFreesItsSlot) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_TRUE(seen);
-  EXPECT_EQ(std::system("pkill -KILL -f 'chimera complete --target.*--seed 5 --max-tokens 4000'"),
-            0);
-  client.join();
+  kill(client, SIGKILL);
+  waitpid(client, nullptr, 0);
   double left = 1;
   for (int i = 0; i < 200 && left > 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -1,0 +1,345 @@
+// The binary as a user meets it: JSON contracts, exit codes, sentences on standard error.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+extern char** environ;
+
+namespace chimera {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kSource = CHIMERA_SOURCE_DIR;
+const std::string kRanks = kSource + "/tests/golden/o200k_8192.tiktoken";
+const std::string kSmoke = kSource + "/configs/recipes/smoke.json";
+
+std::string Slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream bytes;
+  bytes << in.rdbuf();
+  return bytes.str();
+}
+
+struct Outcome {
+  int code = -1;  // exit code, or minus the signal
+  std::string out;
+  std::string err;
+};
+
+class CliTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    root_ = ::testing::TempDir() + "/cli_" + info->name() + "_" + std::to_string(::getpid());
+    fs::remove_all(root_);
+    fs::create_directories(root_ + "/data");
+    std::ofstream text(root_ + "/data/a.txt");
+    for (int i = 0; i < 900; ++i) {
+      text << "line " << i * 7919 % 613 << " of what the river said to the stone\n";
+    }
+  }
+  void TearDown() override {
+    if (server_ > 0) Wait(server_, SIGKILL);
+    fs::remove_all(root_);
+  }
+
+  pid_t Spawn(const std::vector<std::string>& arguments, const std::string& input,
+              const std::string& name) {
+    std::vector<std::string> words = {std::string(CHIMERA_BINARY_DIR) + "/bin/chimera"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    std::ofstream(root_ + "/" + name + ".in", std::ios::binary) << input;
+    posix_spawn_file_actions_t files;
+    ::posix_spawn_file_actions_init(&files);
+    const int write = O_WRONLY | O_CREAT | O_TRUNC;
+    ::posix_spawn_file_actions_addopen(&files, 0, (root_ + "/" + name + ".in").c_str(), O_RDONLY,
+                                       0);
+    ::posix_spawn_file_actions_addopen(&files, 1, (root_ + "/" + name + ".out").c_str(), write,
+                                       0644);
+    ::posix_spawn_file_actions_addopen(&files, 2, (root_ + "/" + name + ".err").c_str(), write,
+                                       0644);
+    pid_t pid = -1;
+    EXPECT_EQ(::posix_spawn(&pid, argv[0], &files, nullptr, argv.data(), environ), 0);
+    ::posix_spawn_file_actions_destroy(&files);
+    return pid;
+  }
+  static int Wait(pid_t pid, int signal = 0) {
+    if (signal != 0) ::kill(pid, signal);
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  Outcome Read(const std::string& name, int code) const {
+    return {code, Slurp(root_ + "/" + name + ".out"), Slurp(root_ + "/" + name + ".err")};
+  }
+  Outcome Run(const std::vector<std::string>& arguments, const std::string& input = "") {
+    const int code = Wait(Spawn(arguments, input, "run"));
+    return Read("run", code);
+  }
+  // Failed runs say one line that names the program, and nothing on standard output.
+  void ExpectFailure(const std::vector<std::string>& arguments, const std::string& sentence) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("chimera: "));
+    EXPECT_THAT(outcome.err, HasSubstr(sentence));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+  std::vector<std::string> TrainRun(const std::string& work, int steps) const {
+    return {"train",     "run",
+            "--recipe",  kSmoke,
+            "--data",    root_ + "/data",
+            "--work",    root_ + work,
+            "--ranks",   kRanks,
+            "--threads", "1",
+            "--steps",   std::to_string(steps),
+            "--json"};
+  }
+  // A model for the commands that need one.
+  std::string MakeModel() {
+    const Outcome outcome = Run(TrainRun("/made", 4));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return root_ + "/made/model";
+  }
+  static json LastLine(const std::string& lines) {
+    std::istringstream in(lines);
+    std::string line, last;
+    while (std::getline(in, line)) last = line;
+    return json::parse(last, nullptr, false);
+  }
+  // A server with every role; the addresses it printed.
+  json Serve(const std::string& model) {
+    server_ = Spawn({"serve", "--all", "--model", model, "--data", root_ + "/served", "--port", "0",
+                     "--admin-port", "0", "--threads", "1", "--json"},
+                    "", "serve");
+    for (int i = 0; i < 2000; ++i) {
+      const std::string out = Slurp(root_ + "/serve.out");
+      if (out.ends_with("\n")) return json::parse(out, nullptr, false);
+      ::usleep(5000);
+    }
+    ADD_FAILURE() << Slurp(root_ + "/serve.err");
+    return json();
+  }
+
+  std::string root_;
+  pid_t server_ = 0;
+};
+
+TEST_F(CliTest, TokenizeJsonAnswersLineByLine) {
+  const Outcome outcome =
+      Run({"tokenize", "--tokenizer", "o200k_base:4096", "--ranks", kRanks, "--json"},
+          "\"a\\u00e9\\n\"\n\"\"\n\"<|endoftext|>\"\n\"no newline at the end\"");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  std::istringstream lines(outcome.out);
+  std::string line;
+  std::vector<json> answers;
+  while (std::getline(lines, line)) answers.push_back(json::parse(line, nullptr, false));
+  ASSERT_EQ(answers.size(), 4u);
+  EXPECT_TRUE(answers[1].is_array() && answers[1].empty());
+  for (const json& id : answers[2]) EXPECT_LT(id.get<int>(), 4096) << "never a special";
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_F(CliTest, TokenizeTellsWhatIsWrong) {
+  const Outcome bad =
+      Run({"tokenize", "--tokenizer", "o200k_base:4096", "--ranks", kRanks, "--json"},
+          "\"fine\"\n{\"no\": 1}\n");
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_THAT(bad.err, HasSubstr("line 2 of standard input is not a JSON string"));
+  ExpectFailure({"tokenize", "--tokenizer", "o200k_base:4", "--ranks", kRanks}, "o200k_base:4");
+  ExpectFailure({"tokenize", "--tokenizer", "o200k_base", "--ranks", "/nowhere.tiktoken"},
+                "/nowhere.tiktoken");
+  ExpectFailure({"tokenize", "--model", root_ + "/none"}, "no such model folder");
+}
+
+TEST_F(CliTest, TokenizeTextPrintsIdsAndCount) {
+  const Outcome outcome =
+      Run({"tokenize", "--tokenizer", "o200k_base:256", "--ranks", kRanks}, "ab");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "64 65\n");
+  EXPECT_EQ(outcome.err, "2 tokens, 2 bytes\n");
+}
+
+TEST_F(CliTest, WrongUsageIsTwo) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {},
+           {"nonsense"},
+           {"tokenize"},
+           {"tokenize", "--model", "a", "--tokenizer", "b"},
+           {"train"},
+           {"train", "run"},
+           {"train", "submit", "--data", "x", "--steps", "0"},
+           {"eval", "--model", "x"},
+           {"model", "inspect"},
+           {"memory", "forget", "--user", "u"},
+           {"bench", "tokenizer", "--text", "x", "--tokenizer", "y", "--runs", "0"}}) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, 2) << ::testing::PrintToString(arguments);
+    EXPECT_NE(outcome.err, "");
+  }
+}
+
+TEST_F(CliTest, EveryCommandTeaches) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"tokenize"},
+           {"eval"},
+           {"model", "inspect"},
+           {"model", "verify"},
+           {"train", "run"},
+           {"train", "submit"},
+           {"train", "watch"},
+           {"train", "list"},
+           {"train", "cancel"},
+           {"train", "resume"},
+           {"train", "publish"},
+           {"memory", "put"},
+           {"memory", "recall"},
+           {"memory", "forget"},
+           {"memory", "stats"},
+           {"bench", "tokenizer"},
+       }) {
+    std::vector<std::string> help = arguments;
+    help.push_back("--help");
+    const Outcome outcome = Run(help);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_THAT(outcome.out, HasSubstr("Example")) << ::testing::PrintToString(arguments);
+    EXPECT_THAT(outcome.out, HasSubstr("--json")) << ::testing::PrintToString(arguments);
+  }
+}
+
+TEST_F(CliTest, ModelEvalAndBenchContracts) {
+  const std::string model = MakeModel();
+  const Outcome eval = Run({"eval", "--model", model, "--text", root_ + "/data/a.txt", "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  const json result = json::parse(eval.out, nullptr, false);
+  EXPECT_EQ(result["bytes"].get<size_t>(), fs::file_size(root_ + "/data/a.txt"));
+  EXPECT_GT(result["bpb"].get<double>(), 0.0);
+  EXPECT_GT(result["tokens"].get<int64_t>(), 0);
+  EXPECT_TRUE(result["seconds"].is_number());
+  const Outcome one =
+      Run({"eval", "--model", model, "--text", root_ + "/data/a.txt", "--json", "--threads", "1"});
+  EXPECT_EQ(json::parse(one.out, nullptr, false)["bpb"], result["bpb"]);
+
+  const Outcome verify = Run({"model", "verify", model, "--json"});
+  EXPECT_EQ(json::parse(verify.out, nullptr, false)["model_id"], result["model_id"]);
+  const Outcome inspect = Run({"model", "inspect", "--model", model, "--json"});
+  const json report = json::parse(inspect.out, nullptr, false);
+  EXPECT_GT(report["parameters"]["total"].get<int64_t>(), 0);
+  EXPECT_TRUE(report["pending_keys"].is_number_integer());
+  const Outcome scale = Run({"model", "inspect", "--config", kSource + "/configs/chimera-5.3.json",
+                             "--scale", "nano", "--json"});
+  EXPECT_TRUE(json::parse(scale.out, nullptr, false)["parameters"].is_object());
+
+  const Outcome bench = Run({"bench", "tokenizer", "--text", root_ + "/data/a.txt", "--model",
+                             model, "--runs", "2", "--json"});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  EXPECT_GT(json::parse(bench.out, nullptr, false)["mb_per_s"].get<double>(), 0.0);
+
+  std::ofstream(root_ + "/empty.txt").flush();
+  ExpectFailure({"eval", "--model", model, "--text", root_ + "/empty.txt"}, "is empty");
+  ExpectFailure({"eval", "--model", root_ + "/none", "--text", root_ + "/data/a.txt"}, "none");
+  std::fstream weights(model + "/weights.b158", std::ios::in | std::ios::out | std::ios::binary);
+  weights.seekp(-5, std::ios::end);
+  weights.put('\x7f');
+  weights.close();
+  ExpectFailure({"model", "verify", model}, "weights.b158");
+}
+
+TEST_F(CliTest, TrainRunStoppedBySignalGoesOnToTheSameBits) {
+  Outcome whole = Run(TrainRun("/whole", 60));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const pid_t pid = Spawn(TrainRun("/cut", 60), "", "cut");
+  for (int i = 0; i < 4000 && Slurp(root_ + "/cut.out").empty(); ++i) ::usleep(2000);
+  EXPECT_EQ(Wait(pid, SIGTERM), 130);
+  const Outcome cut = Read("cut", 130);
+  EXPECT_THAT(cut.err, HasSubstr("run the same command again"));
+  EXPECT_TRUE(fs::exists(root_ + "/cut/checkpoint.ckpt"));
+  EXPECT_FALSE(fs::exists(root_ + "/cut/model/manifest.json"));
+  const Outcome again = Run(TrainRun("/cut", 60));
+  ASSERT_EQ(again.code, 0) << again.err;
+  const json end = LastLine(again.out);
+  EXPECT_EQ(end["finished"], true);
+  EXPECT_EQ(end["model_id"], LastLine(whole.out)["model_id"]);
+  EXPECT_TRUE(Slurp(root_ + "/cut/model/weights.b158") ==
+              Slurp(root_ + "/whole/model/weights.b158"));
+}
+
+TEST_F(CliTest, TrainRunTellsWhatIsWrong) {
+  std::vector<std::string> arguments = TrainRun("/w", 20);
+  arguments[5] = root_ + "/nowhere";
+  ExpectFailure(arguments, "nowhere: no such file or folder");
+  arguments = TrainRun("/w", 20);
+  arguments[3] = root_ + "/nowhere.json";
+  ExpectFailure(arguments, "nowhere.json");
+  ExpectFailure({"train", "list", "--target", "127.0.0.1:1"}, "trainer at 127.0.0.1:1");
+  ExpectFailure({"memory", "stats", "--target", "127.0.0.1:1"}, "memory at 127.0.0.1:1");
+}
+
+TEST_F(CliTest, JobsAndFactsThroughAServerThatIsKilled) {
+  const std::string model = MakeModel();
+  json at = Serve(model);
+  ASSERT_TRUE(at.is_object() && at.contains("trainer") && at.contains("memory"));
+  std::string trainer = at["trainer"], memory = at["memory"];
+
+  const Outcome put =
+      Run({"memory", "put", "--user", "ada", "the key is here", "--target", memory, "--json"});
+  ASSERT_EQ(put.code, 0) << put.err;
+  EXPECT_EQ(json::parse(put.out, nullptr, false)["created"], true);
+
+  const Outcome submit =
+      Run({"train", "submit", "--data", root_ + "/data", "--recipe", kSmoke, "--steps", "8",
+           "--name", "small", "--watch", "--target", trainer, "--json"});
+  ASSERT_EQ(submit.code, 0) << submit.err << submit.out;
+  const json job = LastLine(submit.out);
+  EXPECT_EQ(job["state"], "succeeded");
+  EXPECT_EQ(job["published"], true) << job["error"];
+
+  const Outcome queued = Run({"train", "submit", "--data", root_ + "/data", "--recipe", kSmoke,
+                              "--steps", "40", "--no-publish", "--target", trainer, "--json"});
+  const std::string id = LastLine(queued.out)["job_id"];
+  EXPECT_EQ(Wait(server_, SIGKILL), -SIGKILL);
+  at = Serve(model);
+  trainer = at["trainer"];
+  memory = at["memory"];
+  const Outcome watch = Run({"train", "watch", id, "--target", trainer, "--json"});
+  EXPECT_EQ(watch.code, 0) << watch.err;
+  EXPECT_EQ(LastLine(watch.out)["state"], "succeeded");
+
+  const json list = LastLine(Run({"train", "list", "--target", trainer, "--json"}).out);
+  EXPECT_EQ(list["jobs"].size(), 2u);
+  EXPECT_EQ(list["jobs"][0]["job_id"], id);
+  const Outcome publish = Run({"train", "publish", id, "--target", trainer, "--json"});
+  EXPECT_EQ(LastLine(publish.out)["model_id"], LastLine(watch.out)["model_id"]) << publish.err;
+  ExpectFailure({"train", "cancel", id, "--target", trainer}, "succeeded");
+
+  const json facts =
+      LastLine(Run({"memory", "recall", "--user", "ada", "key", "--target", memory, "--json"}).out);
+  EXPECT_EQ(facts["facts"][0]["text"], "the key is here") << "synced before it was acknowledged";
+  const Outcome forget =
+      Run({"memory", "forget", "--user", "ada", "--all", "--target", memory, "--json"});
+  EXPECT_EQ(LastLine(forget.out)["facts_deleted"], 1);
+  EXPECT_EQ(Wait(server_, SIGTERM), 0);
+  server_ = 0;
+}
+
+}  // namespace
+}  // namespace chimera
