@@ -31,7 +31,10 @@ LocalStream::LocalStream(std::shared_ptr<const Model> model, ComputeGate* gate,
   piece_.reserve(Stepper::kPrefillMax);
 }
 
-LocalStream::~LocalStream() { on_close_(); }
+LocalStream::~LocalStream() {
+  if (metrics_ != nullptr) ReportGates();
+  on_close_();
+}
 
 void LocalStream::Cancel() {
   cancelled_.store(true, std::memory_order_relaxed);
@@ -121,12 +124,16 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   return absl::OkStatus();
 }
 
-// Gates are reported every diagnostics.report_interval_tokens tokens of the stream.
 void LocalStream::ReportPass(int64_t tokens) {
   metrics_->Count("chimera_knots_total", "plain", static_cast<double>(tokens));
   metrics_->Observe("chimera_loop_depth", "", 1.0);
   if (position_ - reported_position_ < model_->config().diagnostics.report_interval_tokens) return;
   reported_position_ = position_;
+  ReportGates();
+}
+
+// Every diagnostics.report_interval_tokens tokens of the stream, and at its end.
+void LocalStream::ReportGates() {
   const GateMeans means = stepper_.TakeGateMeans();
   if (means.alpha == 0.0) return;  // no gated delta layer
   metrics_->Observe("chimera_gate_value_ratio", "alpha", means.alpha);

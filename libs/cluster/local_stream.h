@@ -50,6 +50,7 @@ class LocalStream final : public KnotStream {
   absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, int first, int count);
   absl::Status Stopped() const;
   void ReportPass(int64_t tokens);
+  void ReportGates();
 
   const std::shared_ptr<const Model> model_;
   ComputeGate* const gate_;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/string_view.h"
 
 namespace chimera {
@@ -46,6 +48,18 @@ TEST(Recipe, NanoBooksLoads) {
   EXPECT_EQ(recipe->config.model.n_layers, 8);
   EXPECT_GT(recipe->StepsTotal(), 0);
   EXPECT_TRUE(CheckTrainable(recipe->config).ok());
+}
+
+TEST(Recipe, EveryShippedRecipeIsTrainable) {
+  int recipes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(kRecipes)) {
+    auto recipe = LoadRecipe(file.path().string());
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    EXPECT_TRUE(CheckTrainable(recipe->config).ok()) << file.path();
+    EXPECT_GT(recipe->StepsTotal(), 0) << file.path();
+    ++recipes;
+  }
+  EXPECT_GE(recipes, 3);
 }
 
 TEST(Recipe, DefaultsComeFromThePretrainPhase) {

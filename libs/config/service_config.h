@@ -28,7 +28,9 @@ struct ServicePorts {
 };
 
 struct TrainerServiceConfig {
-  std::string data_root;  // folder that jobs may read; empty: only the repository's samples by name
+  // The folder jobs may read. Empty: on a loopback bind any path this process may read, elsewhere
+  // none.
+  std::string data_root;
   int checkpoint_interval_s = 300;
   int max_jobs = 64;  // queued and running together
 

@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "model/step.h"
 #include "tensor/kernels.h"
 
@@ -43,6 +44,28 @@ absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view tex
   result.bpb = result.nats / (static_cast<double>(result.bytes) * std::numbers::ln2);
   result.seconds = static_cast<double>(Clock::Real().NowNs() - start) * 1e-9;
   return result;
+}
+
+std::string ModelSignature(const Model& model, ExecContext* exec) {
+  constexpr int kTokens = 64;
+  std::vector<int32_t> ids = {static_cast<int32_t>(model.tokenizer()->eot())};
+  model.tokenizer()->EncodeAppend("It was a dark and stormy night", &ids);
+  Stepper stepper(model, exec);
+  BraidState state(model.shape());
+  std::vector<float> logits(static_cast<size_t>(model.shape().vocab_size));
+  std::vector<int32_t> said;
+  int32_t next = 0;
+  for (int32_t id : ids) {
+    stepper.Logits(stepper.Step(&state, id), 1, logits);
+    next = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+  for (int i = 0; i < kTokens; ++i) {
+    said.push_back(next);
+    stepper.Logits(stepper.Step(&state, next), 1, logits);
+    next = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+  return Sha256Hex({reinterpret_cast<const uint8_t*>(said.data()), said.size() * sizeof(int32_t)})
+      .substr(0, 16);
 }
 
 }  // namespace chimera

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,5 +28,9 @@ absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view tex
                                         ExecContext* exec,
                                         const std::function<void(int64_t, int64_t)>& progress,
                                         std::vector<float>* logprobs = nullptr);
+
+// Sixteen hex digits that stand for what a model says: the hash of 64 greedy tokens after a fixed
+// prompt. The same on every machine; a change of arithmetic or of weights changes it.
+std::string ModelSignature(const Model& model, ExecContext* exec);
 
 }  // namespace chimera

@@ -28,7 +28,7 @@ struct TrainProgress {
 struct TrainOptions {
   std::string data_path;    // a text file, or a folder of text files
   std::string valid_path;   // held-out text; empty: the recipe's fraction of the data
-  std::string work_folder;  // checkpoint.ckpt, curve.svg, log.jsonl, model/; created when missing
+  std::string work_folder;  // checkpoint.ckpt, curve.svg, model/; created when missing
   std::shared_ptr<const Tokenizer> tokenizer;             // vocabulary must fit the recipe's config
   std::function<void(const TrainProgress&)> on_progress;  // called after each report interval
   std::function<bool()> should_stop;                      // polled after each step

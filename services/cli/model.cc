@@ -12,12 +12,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/exec_context.h"
 #include "base/status_macros.h"
 #include "cluster/signals.h"
 #include "config/config.h"
 #include "config/inspect.h"
 #include "services/cli/commands.h"
 #include "services/cli/progress_line.h"
+#include "train/eval.h"
 
 namespace chimera {
 namespace {
@@ -61,8 +63,11 @@ absl::Status RunInspect(const InspectFlags& flags) {
 absl::Status RunVerify(const VerifyFlags& flags) {
   const SignalWatch interrupted([] { ::_exit(130); });
   CHIMERA_ASSIGN_OR_RETURN(const auto model, Model::Load(flags.model));
+  ExecContext exec(1);
+  const std::string signature = ModelSignature(*model, &exec);
   if (flags.json) {
     const nlohmann::ordered_json out = {{"ok", true},
+                                        {"signature", signature},
                                         {"model_id", model->id()},
                                         {"name", model->shape().name},
                                         {"vocab_size", model->shape().vocab_size},
@@ -70,10 +75,10 @@ absl::Status RunVerify(const VerifyFlags& flags) {
     std::printf("%s\n", out.dump().c_str());
     return absl::OkStatus();
   }
-  std::printf("%s is whole: model %s (%s), %s bytes of weights, %s ids\n", flags.model.c_str(),
-              model->id().c_str(), model->shape().name.c_str(),
+  std::printf("%s is whole: model %s (%s), %s bytes of weights, %s ids, signature %s\n",
+              flags.model.c_str(), model->id().c_str(), model->shape().name.c_str(),
               CountText(model->weight_bytes()).c_str(),
-              CountText(model->shape().vocab_size).c_str());
+              CountText(model->shape().vocab_size).c_str(), signature.c_str());
   return absl::OkStatus();
 }
 
@@ -103,7 +108,8 @@ void AddVerify(CLI::App& model, Command* run) {
   sub->add_flag("--json", flags->json, "One JSON object: ok, model_id, name, vocab_size, ...");
   sub->footer(
       "Sizes and digests against the manifest, weights against the configuration, tokenizer\n"
-      "against the vocabulary. The id is the SHA-256 of manifest.json.\n\n"
+      "against the vocabulary. The id is the SHA-256 of manifest.json; the signature is a hash of\n"
+      "what the model says greedily, the same on every machine.\n\n"
       "Example:\n"
       "  chimera model verify models/nano");
   sub->callback([flags, run] { *run = [flags] { return RunVerify(*flags); }; });

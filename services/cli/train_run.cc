@@ -63,7 +63,12 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const RunFlags&
                                                                  int n_ranks) {
   if (!flags.tokenizer.empty()) return LoadTokenizerFile(flags.tokenizer, n_ranks);
   if (!flags.ranks.empty()) return LoadTokenizerFile(flags.ranks, n_ranks);
-  return FindTokenizer(RankFilePlaces(), n_ranks);
+  // The shipped model's tokenizer serves every recipe with its vocabulary.
+  std::vector<std::string> places = RankFilePlaces();
+  for (std::string& place : PlacesAbove("models/nano/tokenizer.model")) {
+    places.push_back(std::move(place));
+  }
+  return FindTokenizer(places, n_ranks);
 }
 
 void PrintResult(const RunFlags& flags, const TrainResult& result) {
@@ -135,7 +140,8 @@ void AddTrainRun(CLI::App& train, Command* run) {
       "--tokenizer", flags->tokenizer,
       "tokenizer.model or *.tiktoken with at least as many ranks as the recipe asks for");
   sub->add_option("--ranks", flags->ranks,
-                  "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default")
+                  "Rank file o200k_base.tiktoken; by default looked up in .cache/tokenizer, "
+                  "then the shipped model's tokenizer is tried")
       ->excludes(tokenizer);
   sub->add_option("--threads", flags->threads, "Threads; 0 is every usable CPU")
       ->check(CLI::Range(0, 1024));

@@ -15,7 +15,7 @@
 namespace chimera {
 namespace {
 
-constexpr char kDefaultRecipe[] = "configs/recipes/nano-books.json";
+constexpr char kDefaultRecipe[] = "configs/recipes/quick.json";
 
 class TrainerRole final : public Role {
  public:

@@ -118,7 +118,7 @@ TEST_P(LayoutTest, SameSeedSameText) {
 }
 
 TEST_P(LayoutTest, ProbesAndMetricsAnswer) {
-  Complete(1, 300);
+  Complete(1);
   std::string all;
   for (const std::string& admin : cluster_->AdminAddresses()) {
     EXPECT_NE(HttpGet(admin, "/healthz"), "") << admin;

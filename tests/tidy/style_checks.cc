@@ -77,17 +77,6 @@ constexpr std::string_view kThisFolder = "tests/tidy/";
 constexpr std::string_view kMarkers[] = {"TODO", "FIXME", "XXX", "HACK"};
 constexpr std::string_view kPaths[] = {"/work/main", "/work/shared", "/root/"};
 
-// Functions that may be longer, with their lines today: shrink the number, never raise it.
-struct LongFunction {
-  std::string_view path;
-  std::string_view name;
-  int lines;
-};
-constexpr LongFunction kLongFunctions[] = {
-    {"libs/layers/mixer_ops.cc", "GatedDeltaMixer", 100},
-    {"libs/layers/mixer_ops.cc", "MlstmMixer", 73},
-};
-
 int Columns(std::string_view line) {  // code points
   return static_cast<int>(std::count_if(line.begin(), line.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
@@ -256,14 +245,11 @@ std::vector<Finding> CheckFunctionLength(const SourceFile& file) {
   std::vector<Finding> findings;
   if (!IsCode(file.path)) return findings;
   for (const Function& function : Functions(file.text)) {
-    int limit = kFunctionLinesMax;
-    for (const LongFunction& known : kLongFunctions) {
-      if (known.path == file.path && HasWord(function.header, known.name)) limit = known.lines;
-    }
-    if (function.lines <= limit) continue;
+    if (function.lines <= kFunctionLinesMax) continue;
     findings.push_back({file.path, function.line,
-                        std::to_string(function.lines) + " lines exceed " + std::to_string(limit) +
-                            ": " + function.header.substr(0, 60)});
+                        std::to_string(function.lines) + " lines exceed " +
+                            std::to_string(kFunctionLinesMax) + ": " +
+                            function.header.substr(0, 60)});
   }
   return findings;
 }

@@ -1,0 +1,189 @@
+#include <memory>
+
+#include "layers/gated_delta.h"
+#include "layers/head_grid.h"
+#include "layers/mixer_ops.h"
+#include "layers/short_conv.h"
+
+namespace chimera {
+namespace {
+
+// One application of the mixer: what the forward leaves stays in the tape's arena for the backward.
+class GatedDeltaOp {
+ public:
+  GatedDeltaOp(Tape* tape, const TrainBatch& batch, const GatedDeltaParams& params, Var* qkv,
+               Var* gate, Var* a, Var* b)
+      : tape_(tape),
+        exec_(tape->exec()),
+        grid_(batch, static_cast<int>(a->cols)),
+        params_(params),
+        heads_(grid_.n_heads()),
+        width_(grid_.width()),
+        rows_(grid_.rows()),
+        qkv_(qkv),
+        gate_(gate),
+        a_(a),
+        b_(b),
+        y_(tape->New(rows_, width_)) {
+    Arena& arena = tape->arena();
+    conv_out_ = arena.New<float>(rows_ * 3 * width_);
+    key_inv_ = arena.New<float>(rows_ * 2 * heads_);
+    g_ = arena.New<float>(rows_ * heads_);
+    beta_ = arena.New<float>(rows_ * heads_);
+    states_ = arena.New<float>(grid_.Chunks() * kHeadState);
+    wide_ = arena.New<float>(rows_ * 3 * width_);
+    o_ = arena.New<float>(rows_ * width_);
+    head_inv_ = arena.New<float>(rows_ * heads_);
+  }
+
+  Var* y() const { return y_; }
+
+  void Forward() {
+    ConvAndGates();
+    grid_.ForEach(exec_, [&](int seq, int head) {
+      const GatedDeltaSequence sequence = Head(seq, head);
+      const int64_t at = StateAt(seq, head);
+      GatedDeltaTrain().forward(&sequence, grid_.batch().start + at, wide_ + grid_.QkvAt(seq, head),
+                                grid_.batch().end + at,
+                                states_ + grid_.FirstChunk(seq, head) * kHeadState);
+    });
+    CopyColumns(exec_, rows_, width_, wide_, 3 * width_, o_, width_);
+    ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
+      GatedDelta().head_norm(o_ + t * width_, gate_->value + t * width_, params_.head_norm.value,
+                             n * heads_, y_->value + t * width_, head_inv_ + t * heads_);
+    });
+  }
+
+  void Backward() {
+    bool unused = false;
+    d_a_ = tape_->GradTarget(a_, &unused);
+    d_b_ = tape_->GradTarget(b_, &unused);
+    d_conv_ = tape_->arena().New<float>(rows_ * 3 * width_);
+    HeadNormBackward();
+    grid_.ForEach(exec_, [&](int seq, int head) {
+      const GatedDeltaSequence sequence = Head(seq, head);
+      const int64_t at = grid_.QkvAt(seq, head), gates = grid_.GateAt(seq, head);
+      GatedDeltaTrain().backward(&sequence, states_ + grid_.FirstChunk(seq, head) * kHeadState,
+                                 wide_ + at, nullptr, d_conv_ + at, d_conv_ + at + width_,
+                                 d_conv_ + at + 2 * width_, d_a_ + gates, d_b_ + gates, nullptr);
+    });
+    GatesBackward();
+    ConvBackward();
+  }
+
+ private:
+  GatedDeltaSequence Head(int seq, int head) const {
+    auto sequence = grid_.HeadOf<GatedDeltaSequence>(conv_out_, seq, head);
+    sequence.g = g_ + grid_.GateAt(seq, head);
+    sequence.beta = beta_ + grid_.GateAt(seq, head);
+    return sequence;
+  }
+
+  // A head's matrix behind the convolution inputs of its sequence.
+  int64_t StateAt(int seq, int head) const {
+    return seq * grid_.batch().state_stride + kConvState * 3 * width_ + int64_t{head} * kHeadState;
+  }
+
+  void ConvAndGates() {
+    const TrainBatch& batch = grid_.batch();
+    const int channels = static_cast<int>(3 * width_);
+    exec_->ParallelFor(batch.n_seqs, [&](int64_t s) {
+      const int64_t row = grid_.Row(static_cast<int>(s)) * channels;
+      ShortConv().forward(qkv_->value + row, params_.conv.value,
+                          batch.start + s * batch.state_stride, grid_.Reset(static_cast<int>(s)),
+                          batch.seq_len, channels, channels, conv_out_ + row,
+                          batch.end + s * batch.state_stride);
+    });
+    ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
+      for (int64_t r = t; r < t + n; ++r) {  // q and k of a token are 2 * heads rows of 64
+        float* row = conv_out_ + r * channels;
+        GatedDelta().l2norm(row, 2 * heads_, row, key_inv_ + r * 2 * heads_);
+      }
+      GatedDelta().gates(a_->value + t * heads_, b_->value + t * heads_, params_.a_log.value,
+                         params_.dt_bias.value, n, heads_, g_ + t * heads_, beta_ + t * heads_);
+    });
+  }
+
+  // Leaves the gradient of o in wide_, at the strides the recurrence wants.
+  void HeadNormBackward() {
+    bool unused = false;
+    float* d_gate = tape_->GradTarget(gate_, &unused);
+    float* d_o = tape_->arena().New<float>(rows_ * width_);
+    PartialSums d_norm(tape_, rows_, kHeadDim);
+    ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
+      const int64_t at = t * width_;
+      GatedDeltaTrain().head_norm_backward(o_ + at, gate_->value + at, params_.head_norm.value,
+                                           head_inv_ + t * heads_, y_->grad + at, n * heads_,
+                                           d_o + at, d_gate + at, d_norm.Block(t));
+    });
+    d_norm.AddTo(params_.head_norm.grad);
+    CopyColumns(exec_, rows_, width_, d_o, width_, wide_, 3 * width_);
+  }
+
+  // d_a_ and d_b_ hold the gradients of g and beta on entry; d_conv_ those of the normalised q, k.
+  void GatesBackward() {
+    PartialSums d_a_log(tape_, rows_, heads_), d_dt(tape_, rows_, heads_);
+    ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
+      const int64_t h = t * heads_;
+      GatedDeltaTrain().gates_backward(a_->value + h, params_.a_log.value, params_.dt_bias.value,
+                                       g_ + h, beta_ + h, d_a_ + h, d_b_ + h, n, heads_, d_a_ + h,
+                                       d_b_ + h, d_a_log.Block(t), d_dt.Block(t));
+      for (int64_t r = t; r < t + n; ++r) {
+        float* d_row = d_conv_ + r * 3 * width_;
+        GatedDeltaTrain().l2norm_backward(conv_out_ + r * 3 * width_, key_inv_ + r * 2 * heads_,
+                                          d_row, 2 * heads_, d_row);
+      }
+    });
+    d_a_log.AddTo(params_.a_log.grad);
+    d_dt.AddTo(params_.dt_bias.grad);
+  }
+
+  // One partial dw per sequence, added in order.
+  void ConvBackward() {
+    const TrainBatch& batch = grid_.batch();
+    const int channels = static_cast<int>(3 * width_);
+    const int64_t taps = int64_t{channels} * kConvWidth;
+    bool unused = false;
+    float* d_qkv = tape_->GradTarget(qkv_, &unused);
+    float* dw = tape_->arena().New<float>(batch.n_seqs * taps);
+    std::memset(dw, 0, static_cast<size_t>(batch.n_seqs * taps) * sizeof(float));
+    exec_->ParallelFor(batch.n_seqs, [&](int64_t s) {
+      const int64_t row = grid_.Row(static_cast<int>(s)) * channels;
+      ShortConv().backward(qkv_->value + row, params_.conv.value,
+                           batch.start + s * batch.state_stride, grid_.Reset(static_cast<int>(s)),
+                           d_conv_ + row, batch.seq_len, channels, channels, d_qkv + row,
+                           dw + s * taps);
+    });
+    for (int64_t s = 0; s < batch.n_seqs; ++s) {
+      for (int64_t i = 0; i < taps; ++i) params_.conv.grad[i] += dw[s * taps + i];
+    }
+  }
+
+  Tape* tape_;
+  ExecContext* exec_;
+  HeadGrid grid_;
+  GatedDeltaParams params_;
+  int heads_;
+  int64_t width_, rows_;
+  Var *qkv_, *gate_, *a_, *b_, *y_;
+  float* conv_out_;  // [rows][3 * width], q and k normalised
+  float* key_inv_;   // [rows][2 * heads]
+  float *g_, *beta_;
+  float* states_;  // chunk start states
+  float* wide_;    // [rows][3 * width]: o, then its gradient, in the first width columns
+  float* o_;
+  float* head_inv_;  // [rows][heads]
+  float *d_a_ = nullptr, *d_b_ = nullptr, *d_conv_ = nullptr;
+};
+
+}  // namespace
+
+Var* GatedDeltaMixer(Tape* tape, const TrainBatch& batch, const GatedDeltaParams& params, Var* qkv,
+                     Var* gate, Var* a, Var* b) {
+  auto op = std::make_shared<GatedDeltaOp>(tape, batch, params, qkv, gate, a, b);
+  op->Forward();
+  tape->OnBackward([op] { op->Backward(); });
+  return op->y();
+}
+
+}  // namespace chimera

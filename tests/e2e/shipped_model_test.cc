@@ -1,0 +1,56 @@
+// The model in models/nano: small, whole, saying the same on every machine, as good as its card
+// says.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "train/eval.h"
+
+namespace chimera {
+namespace {
+
+constexpr int64_t kRepositoryBytesMax = 8'000'000;
+const char* const kFolder = CHIMERA_SOURCE_DIR "/models/nano";
+
+std::shared_ptr<const Model> Shipped() {
+  auto model = Model::Load(kFolder);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.ok() ? *model : nullptr;
+}
+
+TEST(ShippedModel, FitsTheRepository) {
+  int64_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(kFolder)) {
+    bytes += static_cast<int64_t>(file.file_size());
+  }
+  EXPECT_LE(bytes, kRepositoryBytesMax);
+}
+
+// A commit that changes this changes what every user's seed means: say so in its message.
+TEST(ShippedModel, SignatureIsUnchanged) {
+  const auto model = Shipped();
+  ASSERT_NE(model, nullptr);
+  auto expected = ReadFile(std::string(kFolder) + "/signature.txt", 64);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  for (int threads : {1, 2}) {
+    ExecContext exec(threads);
+    EXPECT_EQ(ModelSignature(*model, &exec) + "\n", *expected) << threads << " threads";
+  }
+}
+
+TEST(ShippedModel, BeginningOfTheHeldOutBooks) {
+  auto text = ReadFile(std::string(CHIMERA_DATA_DIR) + "/books_valid.txt", 1 << 26);
+  if (!text.ok()) GTEST_SKIP() << "needs books_valid.txt in CHIMERA_DATA_DIR";
+  const auto model = Shipped();
+  ASSERT_NE(model, nullptr);
+  ExecContext exec(2);
+  const auto result = EvaluateText(*model, text->substr(0, 100000), &exec, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->bytes, 100000);
+  EXPECT_LE(result->bpb, 2.1);  // the whole file's figure is in models/nano/README.md
+  EXPECT_GE(result->bpb, 1.0) << "too good to be true: is the future leaking?";
+}
+
+}  // namespace
+}  // namespace chimera
