@@ -55,7 +55,7 @@ class Reader {
       return;
     }
     values->resize(count);
-    std::memcpy(values->data(), taken_.data(), taken_.size());
+    if (count > 0) std::memcpy(values->data(), taken_.data(), taken_.size());
   }
   void Text(std::string* text) {
     uint64_t count = 0;
