@@ -95,7 +95,7 @@ cat <<EOF
 
 Next:
   $chimera complete --model $model --prompt "Once upon a time"    without any service
-  $chimera train run --recipe configs/recipes/nano-books.json --data FOLDER --work build/mine
+  $chimera train run --recipe configs/recipes/quick.json --data FOLDER --work build/mine
                                                       a model of your own, from a folder of text
   $chimera --help                                     every command, with examples
 EOF

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,11 @@ struct TokenizerBenchResult {
   double bytes_per_token;
   int runs;
 };
+
+// About `bytes` bytes of made-up English for a bench without a text of its own: the vocabulary's
+// words by Zipf's law, some of them compounds that are no token, in sentences and paragraphs. The
+// same text for the same tokenizer. Real text is the better measure.
+std::string SampleEnglish(const Tokenizer& tokenizer, size_t bytes);
 
 // Encodes `text` `runs` times after one run that is not counted, and checks that it decodes to
 // itself. INVALID_ARGUMENT for empty text or runs outside [1, 1000].

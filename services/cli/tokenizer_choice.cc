@@ -17,13 +17,13 @@ constexpr std::string_view kFullName = "o200k_base";
 
 }  // namespace
 
-void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags) {
+void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags, bool required) {
   CLI::Option_group* which = sub->add_option_group("Which tokenizer");
   which->add_option(
       "--tokenizer", flags->tokenizer,
       "o200k_base, o200k_base:N (its first N ranks), or a tokenizer.model or *.tiktoken file");
   which->add_option("--model", flags->model, "Model folder whose tokenizer to use");
-  which->require_option(1);
+  which->require_option(required ? 1 : 0, 1);
   sub->add_option("--ranks", flags->ranks,
                   "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default");
 }

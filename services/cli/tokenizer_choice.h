@@ -20,8 +20,8 @@ struct TokenizerFlags {
 };
 
 // Adds the three options to a command; the parser sees to it that exactly one of tokenizer and
-// model is given.
-void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags);
+// model is given, or at most one when the full o200k_base is what a command falls back to.
+void AddTokenizerOptions(CLI::App* sub, TokenizerFlags* flags, bool required = true);
 
 // Errors name the file, or what to do when there is none.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const TokenizerFlags& flags);
