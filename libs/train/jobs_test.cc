@@ -345,7 +345,8 @@ TEST_F(JobsTest, RefusesBadRecipesAndLimits) {
   EXPECT_EQ(Refusal(spec).code(), absl::StatusCode::kInvalidArgument);
   spec.minutes_max = std::nan("");
   EXPECT_EQ(Refusal(spec).code(), absl::StatusCode::kInvalidArgument);
-  for (const std::string name : {"a/b", "..\n", "a b", std::string(65, 'n').c_str()}) {
+  const std::vector<std::string> bad_names = {"a/b", "..\n", "a b", std::string(65, 'n')};
+  for (const std::string& name : bad_names) {
     spec = Spec();
     spec.name = name;
     EXPECT_EQ(Refusal(spec).code(), absl::StatusCode::kInvalidArgument) << name;
