@@ -22,8 +22,8 @@ void Logits(const LinearInput& input, const EmbeddingParam& e, int64_t t, int64_
             float* logits) {
   const int64_t cols = e.param.cols, vocab = e.param.rows, blocks = cols / kActBlock;
   if (e.quantized) {
-    Int8Gemm(View(e), 0, static_cast<int>((vocab + 15) / 16), static_cast<int>(n),
-             input.q + t * cols, input.s + t * blocks, logits, vocab);
+    Int8Gemm(View(e), 0, RowTiles(static_cast<int>(vocab)), static_cast<int>(n), input.q + t * cols,
+             input.s + t * blocks, logits, vocab);
     return;
   }
   Matmul({.m = n, .n = vocab, .k = cols, .lda = cols, .ldb = cols, .ldc = vocab, .trans_b = true},
@@ -78,16 +78,15 @@ void HeadBackward(Tape* tape, const LinearInput& input, EmbeddingParam* e, const
 void PrepareEmbedding(ExecContext* exec, EmbeddingParam* e) {
   if (!e->quantized) return;
   const int64_t vocab = e->param.rows, cols = e->param.cols;
-  const int64_t padded = (vocab + 15) / 16 * 16;
-  e->rows.resize(static_cast<size_t>(padded * cols));
-  e->scales.resize(static_cast<size_t>(padded));
+  e->rows.resize(Int8RowBytes(e->param.rows, e->param.cols));
+  e->scales.resize(Int8RowScaleCount(e->param.rows));
   e->back_float.resize(static_cast<size_t>(vocab * cols));
   if (HasFastBf16()) e->back_bf16.resize(static_cast<size_t>(vocab * cols));
   exec->ParallelFor((vocab + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
     const int64_t first = task * kRowsPerTask, last = std::min(vocab, first + kRowsPerTask);
     QuantizeInt8Rows(e->param.value, static_cast<int>(vocab), static_cast<int>(cols),
                      e->rows.data(), e->scales.data(), static_cast<int>(first / 16),
-                     static_cast<int>((last + 15) / 16));
+                     RowTiles(static_cast<int>(last)));
     const Int8RowsView view = View(*e);
     for (int64_t r = first; r < last; ++r) {
       DequantizeInt8Row(view, static_cast<int>(r), e->back_float.data() + r * cols);

@@ -12,13 +12,12 @@
 namespace chimera {
 namespace {
 
-constexpr int kTileRows = 16;
 constexpr int64_t kTilesPerTask = 8;
 
 // Runs body(first_tile, last_tile) over the row tiles of a matrix, cut by shape only.
 template <typename Body>
 void ForTiles(ExecContext* exec, int rows, const Body& body) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  const int64_t tiles = RowTiles(rows);
   exec->ParallelFor((tiles + kTilesPerTask - 1) / kTilesPerTask, [&](int64_t task) {
     const int64_t begin = task * kTilesPerTask;
     body(static_cast<int>(begin), static_cast<int>(std::min(tiles, begin + kTilesPerTask)));
@@ -120,8 +119,7 @@ void PrepareLinear(ExecContext* exec, LinearParam* linear) {
   const int rows = linear->param.rows, cols = linear->param.cols;
   linear->codes.resize(TernaryCodeBytes(rows, cols));
   linear->scales.resize(TernaryScaleCount(rows, cols));
-  const size_t padded = static_cast<size_t>((rows + kTileRows - 1) / kTileRows * kTileRows);
-  const size_t size = padded * static_cast<size_t>(cols);
+  const size_t size = static_cast<size_t>(rows) * static_cast<size_t>(cols);
   if (HasFastBf16()) {
     linear->back_bf16.resize(size);
   } else {
@@ -187,8 +185,8 @@ std::vector<Var*> Linear(Tape* tape, const LinearInput& input, LinearParam* weig
     outputs.push_back(y);
     if (weight->quantized) {
       const TernaryView view{weight->codes.data(), weight->scales.data(), weight->param.rows, cols};
-      const int tile = static_cast<int>(row_begin) / kTileRows;
-      const int tiles = (width + kTileRows - 1) / kTileRows;
+      const int tile = static_cast<int>(row_begin) / kRowTile;
+      const int tiles = RowTiles(width);
       const int64_t blocks = cols / kActBlock;
       ForTokens(tape->exec(), rows, [&](int64_t t, int64_t n) {
         TernaryGemm(view, tile, tile + tiles, static_cast<int>(n), input.q + t * cols,

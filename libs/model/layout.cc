@@ -75,14 +75,13 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
 }
 
 uint64_t PayloadBytes(TensorKind kind, int rows, int cols) {
-  const uint64_t padded = (static_cast<uint64_t>(rows) + 15) / 16 * 16;
   switch (kind) {
     case TensorKind::kFloat:
       return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * 4;
     case TensorKind::kTernary:
       return TernaryCodeBytes(rows, cols) + TernaryScaleCount(rows, cols) * 2;
     case TensorKind::kInt8Rows:
-      return padded * static_cast<uint64_t>(cols) + padded * 4;
+      return Int8RowBytes(rows, cols) + Int8RowScaleCount(rows) * 4;
   }
   return 0;
 }

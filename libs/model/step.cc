@@ -50,7 +50,7 @@ struct Stepper::Scratch {
 
   // out[t][row] = w * normed[t]; the quantised form must be that of `normed`.
   void Linear(const LinearView& w, int n, float* out) {
-    const int tiles = (w.rows + 15) / 16;
+    const int tiles = RowTiles(w.rows);
     if (w.dense != nullptr) {
       DenseRows(w.dense, w.rows, w.cols, normed.data(), n, out);
       return;
@@ -211,7 +211,7 @@ void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float>
     return;
   }
   s.Quantize(n_rows, d);
-  s.Tiles((vocab + 15) / 16, int64_t{vocab} * d * n_rows, [&](int begin, int end) {
+  s.Tiles(RowTiles(vocab), int64_t{vocab} * d * n_rows, [&](int begin, int end) {
     Int8Gemm(s.model.weights().embedding(), begin, end, n_rows, s.q.data(), s.scales.data(),
              logits.data(), vocab);
   });

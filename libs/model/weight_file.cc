@@ -26,8 +26,7 @@ std::string EncodePayload(const TensorSpec& spec, std::span<const float> w) {
       break;
     }
     case TensorKind::kInt8Rows: {
-      const size_t padded = (static_cast<size_t>(spec.rows) + 15) / 16 * 16;
-      const size_t code_bytes = padded * static_cast<size_t>(spec.cols);
+      const size_t code_bytes = Int8RowBytes(spec.rows, spec.cols);
       QuantizeInt8Rows(w.data(), spec.rows, spec.cols, reinterpret_cast<int8_t*>(out),
                        reinterpret_cast<float*>(out + code_bytes));
       break;

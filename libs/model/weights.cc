@@ -114,8 +114,8 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
       return absl::OkStatus();
     }
     case TensorKind::kInt8Rows: {
-      const size_t padded = (static_cast<size_t>(spec.rows) + 15) / 16 * 16;
-      if (!AllFinite(payload.data() + padded * static_cast<size_t>(spec.cols), padded)) {
+      if (!AllFinite(payload.data() + Int8RowBytes(spec.rows, spec.cols),
+                     Int8RowScaleCount(spec.rows))) {
         return Corrupt(path, absl::StrCat("tensor ", spec.name, " has a scale that is not finite"));
       }
       return absl::OkStatus();
@@ -148,8 +148,7 @@ class Lookup {
   }
   Int8RowsView Int8Rows(const std::string& name) const {
     const Entry& e = found_.at(name);
-    const size_t padded = (static_cast<size_t>(e.spec->rows) + 15) / 16 * 16;
-    const size_t codes = padded * static_cast<size_t>(e.spec->cols);
+    const size_t codes = Int8RowBytes(e.spec->rows, e.spec->cols);
     return {reinterpret_cast<const int8_t*>(e.data), reinterpret_cast<const float*>(e.data + codes),
             e.spec->rows, e.spec->cols};
   }

@@ -121,7 +121,6 @@ class Run {
       }
     }
     // The figure that ships: the whole held-out text.
-    network_.Prepare(&exec_);
     progress_.valid_bpb = Validate(INT64_MAX);
     Report(true);
     CHIMERA_RETURN_IF_ERROR(Save());
