@@ -111,7 +111,6 @@ struct DiagnosticsConfig {
 struct Switches {
   bool sherry = false;          // quantization.sherry_mode
   bool hgf = false;             // quantization.hgf_correction
-  bool efla = false;            // efla
   bool byte_level = false;      // byte_level
   bool multimodal = false;      // multimodal
   bool distillation = false;    // training.distillation_init

@@ -190,6 +190,8 @@ void ReadSizeLabels(Reader& root, Config* c) {
                           "active_per_token", "weight_mb", "total_mb"}) {
     read(params, key);
   }
+  Reader braid = root.At("braid_state");
+  read(braid, "per_stream_mb");
   Reader moe = root.At("backbone").At("moe");
   for (const char* key : {"total_params", "active_params_per_tok"}) read(moe, key);
 }
@@ -200,7 +202,6 @@ void ReadSwitches(Reader& root, Config* c) {
   Switches& s = c->switches;
   r.At("quantization").At("sherry_mode").Bool("enabled", &s.sherry);
   r.At("quantization").At("hgf_correction").Bool("enabled", &s.hgf);
-  r.At("efla").Bool("enabled", &s.efla);
   r.At("byte_level").Bool("enabled", &s.byte_level);
   r.At("multimodal").Bool("enabled", &s.multimodal);
   r.At("training").At("distillation_init").Bool("enabled", &s.distillation);

@@ -62,10 +62,6 @@ Split CountMoe(const ModelConfig& m, int64_t experts) {
           .floats = experts * one.floats + routed * m.d_model + routed};
 }
 
-bool InLoop(const ModelConfig& m, int layer) {
-  return m.loop.enabled && layer >= m.loop.first_layer && layer <= m.loop.last_layer;
-}
-
 LoopPart PartOf(const ModelConfig& m, int layer) {
   if (!m.loop.enabled) return LoopPart::kNone;
   if (layer < m.loop.first_layer) return LoopPart::kPrelude;
@@ -122,6 +118,9 @@ std::string MeasuredSize(const ModelReport& r, const std::string& key) {
   }
   if (key == "params.effective_6loops") {
     return p.executed.size() >= 6 ? Millions(p.executed[5]) : "";
+  }
+  if (key == "braid_state.per_stream_mb") {
+    return Mib(r.bytes.stream_state) + " MiB at the default loops";
   }
   if (key == "params.weight_mb") return Mib(r.bytes.weights) + " MiB";
   return "";
@@ -189,7 +188,7 @@ ParameterCounts CountParameters(const ModelConfig& m) {
     if (is_moe) p.moe_active += touched;
     p.norms += 2 * d;
     p.ternary += mixer.ternary + ffn.ternary;
-    (InLoop(m, i) ? looped : once) += mixer.Total() + touched + 2 * d;
+    (m.loop.Contains(i) ? looped : once) += mixer.Total() + touched + 2 * d;
   }
   p.norms += d;
   once += d;
@@ -216,7 +215,7 @@ ByteCounts CountBytes(const ModelConfig& m) {
   b.weights = b.ternary + b.embedding + b.floats;
   for (int i = 0; i < m.n_layers; ++i) {
     const LayerKind kind = m.layers[static_cast<size_t>(i)];
-    b.stream_state += RecurrentBytes(m, kind) * (InLoop(m, i) ? m.loop.loops_default : 1);
+    b.stream_state += RecurrentBytes(m, kind) * (m.loop.Contains(i) ? m.loop.loops_default : 1);
     if (kind == LayerKind::kTitans) b.stream_state += TitansMemoryBytes(m);
   }
   return b;

@@ -411,6 +411,22 @@ void Reader::Ints(const std::string& key, int64_t min, int64_t max, size_t size_
   }
 }
 
+void Reader::NumberAndText(const std::string& key, double min, double max, float* number,
+                           std::string* text) {
+  const void* value = Take(key);
+  if (value == nullptr) return;
+  const Json& array = AsJson(value);
+  if (!array.is_array() || array.size() != 2 || !array[0].is_number() || !array[1].is_string()) {
+    return FailType(key, value, "a number and a string");
+  }
+  const double found = array[0].get<double>();
+  if (!(found >= min && found <= max)) {
+    return Fail(key, absl::StrCat("holds a number outside ", min, "..", max));
+  }
+  *number = static_cast<float>(found);
+  *text = array[1].get<std::string>();
+}
+
 void Reader::Strings(const std::string& key, size_t size_max, std::vector<std::string>* out) {
   const void* value = Take(key);
   if (value == nullptr) return;

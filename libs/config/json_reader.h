@@ -101,6 +101,9 @@ class Reader {
   void Count(const std::string& key, int64_t* out);
   // A scalar kept as text: strings as they are, numbers as JSON.
   void Label(const std::string& key, std::string* out);
+  // An array of a number and what it means: [8192, "uint64_x128"].
+  void NumberAndText(const std::string& key, double min, double max, float* number,
+                     std::string* text);
   // Every member of this object, all of one type.
   void StringMap(std::vector<std::pair<std::string, std::string>>* out);
   void IntMap(int64_t min, int64_t max, std::vector<std::pair<std::string, int64_t>>* out);

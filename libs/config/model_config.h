@@ -42,10 +42,25 @@ struct MoeConfig {
 
 struct TitansConfig {
   int depth = 2;
+  bool decay_linear = false;  // titans.core: a decayed linear attention instead of the window
   int persistent_slots = 64;
   int window_len = 1024;
   int kv_heads = 8;  // min(8, n_heads)
   int mem_hidden = 64;
+};
+
+// The sketch of SK layers (docs/layers/span_knot.md).
+struct SpanKnotConfig {
+  int sketch_bits = 8192;
+  int rank = 64;  // of the projections between hidden state and sketch
+  // Weights of the energy terms: continuation, memory, binding, grammar, debt.
+  float weights[5] = {1.0f, 0.3f, 0.2f, 0.4f, 0.3f};
+  int sweeps_max = 3;
+  float flip_fraction = 0.02f;  // of the bits, per sweep
+  float early_exit = 1e-4f;     // a sweep that gains less is the last
+  bool efla = false;            // phase 1 uses the exact gates (math-backbone 7)
+
+  bool operator==(const SpanKnotConfig&) const = default;
 };
 
 struct LoopConfig {
@@ -55,6 +70,9 @@ struct LoopConfig {
   int loops_min = 1;
   int loops_max = 1;
   int loops_default = 1;
+  float exit_threshold = 0.01f;  // relative change of the hidden state below which a token stops
+
+  bool Contains(int layer) const { return enabled && layer >= first_layer && layer <= last_layer; }
 };
 
 // Value type. Validated by the loader; code that receives one may rely on:
@@ -70,6 +88,7 @@ struct ModelConfig {
   int vocab_size = 0;
   float norm_eps = 1e-6f;
   float init_std = 0.006f;
+  int recent_tokens = 4096;  // of a stream, kept as they were (context_tiers[recent_ring])
   std::vector<LayerKind> layers;
   std::vector<FfnKind> ffn;
   QuantConfig quant;
@@ -77,6 +96,7 @@ struct ModelConfig {
   MlstmConfig xm;
   MoeConfig moe;
   TitansConfig tm;
+  SpanKnotConfig sk;
   LoopConfig loop;
 };
 

@@ -187,6 +187,8 @@ void ReadMoe(Reader& root, ModelConfig* m) {
   r.Int("n_shared_experts", 0, 64, &moe.n_shared);
   r.Int("num_experts_per_tok", 1, 1024, &moe.top_k);
   r.Int("moe_intermediate_size", kBlock, 4 * kDimMax, &moe.d_expert);
+  r.ActsIn("layers: experts are balanced by their bias alone");
+  r.FixedString("routing", "noaux_bias");
   m->ffn.assign(m->layers.size(), FfnKind::kDense);
   // Switched off, the section may describe layers this model does not have.
   if (!r.status().ok() || !enabled) return;
@@ -236,8 +238,18 @@ void ReadMixers(Reader& root, ModelConfig* m) {
   }
 
   Reader tm = root.At("titans");
-  tm.ActsIn("config: parameters and state of a TM layer");
+  tm.ActsIn("layers: memory of TM layers, trained while it reads");
+  tm.FixedString("memory_type", "MAC");
+  tm.FixedString("surprise_metric", "gradient_with_momentum");
   tm.FixedInt("memory_depth", 2);
+  if (tm.Has("core")) {
+    std::string core;
+    tm.String("core", &core);
+    if (tm.status().ok() && core != "window" && core != "decay_linear") {
+      tm.Fail("core", "must be \"window\" or \"decay_linear\"");
+    }
+    m->tm.decay_linear = core == "decay_linear";
+  }
   m->tm.depth = 2;
   tm.Int("persistent_memory_slots", 0, kDimMax, &m->tm.persistent_slots);
   tm.Int("local_window_size", 1, 1 << 20, &m->tm.window_len);
@@ -247,9 +259,79 @@ void ReadMixers(Reader& root, ModelConfig* m) {
   while (m->n_heads % m->tm.kv_heads != 0) --m->tm.kv_heads;
 }
 
+// One of the energy terms: [weight, what it measures].
+void ReadEnergyTerm(Reader& terms, const std::string& key, const char* measure, float* weight) {
+  std::string text;
+  terms.NumberAndText(key, 0, 100, weight, &text);
+  if (terms.status().ok() && text != measure) {
+    terms.Fail(key, absl::StrCat("must measure \"", measure, "\""));
+  }
+}
+
+// The rank follows the width: projections to the sketch stay below an eighth of a linear map.
+int SketchRank(int d_model) { return std::clamp(d_model / 8 / 16 * 16, 16, kBlock); }
+
+void ReadSpanKnot(Reader& root, ModelConfig* m) {
+  SpanKnotConfig& sk = m->sk;
+  Reader r = root.At("tsp_knot");
+  r.ActsIn("layers: relaxation of the sketch in SK layers");
+  Reader terms = r.At("energy_terms");
+  ReadEnergyTerm(terms, "autoregressive", "embedding_inner_product", &sk.weights[0]);
+  ReadEnergyTerm(terms, "memory_coherence", "hamming_to_semantic_sketch", &sk.weights[1]);
+  ReadEnergyTerm(terms, "binding_fidelity", "xor_unbind_popcount", &sk.weights[2]);
+  ReadEnergyTerm(terms, "grammar", "fst_transition_cost", &sk.weights[3]);
+  ReadEnergyTerm(terms, "debt", "obligation_delta", &sk.weights[4]);
+  r.FixedString("relaxation_phase1", "gated_deltanet_update");
+  r.Int("relaxation_phase2_max_iters", 0, 16, &sk.sweeps_max);
+  r.Float("relaxation_phase2_flip_fraction", 0, 1, &sk.flip_fraction);
+  r.Float("early_exit_delta_e", 0, 1, &sk.early_exit);
+
+  Reader efla = root.At("efla");
+  efla.ActsIn("layers: exact gates in SK layers");
+  efla.Bool("enabled", &sk.efla);
+  efla.FixedString("target_layers", "SK");
+
+  Reader braid = root.At("braid_state");
+  braid.ActsIn("layers: bits of the sketch of SK layers");
+  std::string storage;
+  float bits = 0;
+  braid.NumberAndText("semantic_sketch", kBlock, 1 << 16, &bits, &storage);
+  sk.sketch_bits = static_cast<int>(bits);
+  if (braid.status().ok()) {
+    CheckMultiple(braid, "semantic_sketch", sk.sketch_bits, kBlock);
+    const std::string wanted = absl::StrCat("uint64_x", sk.sketch_bits / kBlock);
+    if (braid.status().ok() && storage != wanted) {
+      braid.Fail("semantic_sketch", absl::StrCat("must be stored as \"", wanted, "\""));
+    }
+  }
+  sk.rank = SketchRank(m->d_model);
+}
+
+void ReadBraid(Reader& root, ModelConfig* m) {
+  Reader r = root.At("braid_state");
+  r.ActsIn("model: the state of a stream has a fixed size");
+  r.FixedInt("kv_growth_per_token", 0);
+  Reader ring = root.At("context_tiers", "recent_ring");
+  ring.ActsIn("config: finds the tier");
+  ring.FixedString("name", "recent_ring");
+  ring.ActsIn("knot: last tokens a stream remembers as they were");
+  ring.Int("tokens", 1024, 1 << 20, &m->recent_tokens);
+}
+
 void ReadLooping(Reader& root, ModelConfig* m) {
   Reader r = root.At("looping");
-  r.ActsIn("config: layer map and executed weights");
+  r.ActsIn("model: layers that run several times");
+  r.FixedString("method", "parcae_zoh_stable");
+  r.FixedString("stability_A", "diag_negative_exp");
+  r.ActsIn("model: the injection stays below this radius");
+  double radius = 0;
+  r.Float("spectral_radius_bound", 1, 1, &radius);
+  r.ActsIn("train: iterations of a sequence are drawn, half of them send gradients");
+  r.FixedString("depth_selection", "stochastic_per_sequence");
+  r.FixedString("backward_truncation", "half");
+  r.ActsIn("model: layers that run several times");
+  float exit_threshold = 0;
+  r.Float("adaptive_exit_threshold", 0, 1, &exit_threshold);
   bool enabled = false;
   std::vector<int> prelude, loop, coda, range;
   int loops_default = 0;
@@ -289,7 +371,8 @@ void ReadLooping(Reader& root, ModelConfig* m) {
              .last_layer = loop[1],
              .loops_min = range[0],
              .loops_max = range[1],
-             .loops_default = loops_default};
+             .loops_default = loops_default,
+             .exit_threshold = exit_threshold};
 }
 
 }  // namespace
@@ -300,6 +383,8 @@ void ReadModelFields(Reader& root, ModelConfig* model) {
   ReadLayerMap(root, model);
   ReadMoe(root, model);
   ReadMixers(root, model);
+  ReadSpanKnot(root, model);
+  ReadBraid(root, model);
   ReadLooping(root, model);
 }
 

@@ -42,9 +42,9 @@ class GatedDeltaOp {
     ConvAndGates();
     grid_.ForEach(exec_, [&](int seq, int head) {
       const GatedDeltaSequence sequence = Head(seq, head);
-      const int64_t at = StateAt(seq, head);
-      GatedDeltaTrain().forward(&sequence, grid_.batch().start + at, wide_ + grid_.QkvAt(seq, head),
-                                grid_.batch().end + at,
+      const int64_t at = kConvState * 3 * width_ + int64_t{head} * kHeadState;
+      GatedDeltaTrain().forward(&sequence, grid_.batch().Start(seq) + at,
+                                wide_ + grid_.QkvAt(seq, head), grid_.batch().End(seq) + at,
                                 states_ + grid_.FirstChunk(seq, head) * kHeadState);
     });
     CopyColumns(exec_, rows_, width_, wide_, 3 * width_, o_, width_);
@@ -79,20 +79,13 @@ class GatedDeltaOp {
     return sequence;
   }
 
-  // A head's matrix behind the convolution inputs of its sequence.
-  int64_t StateAt(int seq, int head) const {
-    return seq * grid_.batch().state_stride + kConvState * 3 * width_ + int64_t{head} * kHeadState;
-  }
-
   void ConvAndGates() {
     const TrainBatch& batch = grid_.batch();
     const int channels = static_cast<int>(3 * width_);
     exec_->ParallelFor(batch.n_seqs, [&](int64_t s) {
-      const int64_t row = grid_.Row(static_cast<int>(s)) * channels;
-      ShortConv().forward(qkv_->value + row, params_.conv.value,
-                          batch.start + s * batch.state_stride, grid_.Reset(static_cast<int>(s)),
-                          batch.seq_len, channels, channels, conv_out_ + row,
-                          batch.end + s * batch.state_stride);
+      const int64_t row = batch.Row(s) * channels;
+      ShortConv().forward(qkv_->value + row, params_.conv.value, batch.Start(s), batch.Reset(s),
+                          batch.Length(s), channels, channels, conv_out_ + row, batch.End(s));
     });
     ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
       for (int64_t r = t; r < t + n; ++r) {  // q and k of a token are 2 * heads rows of 64
@@ -148,10 +141,9 @@ class GatedDeltaOp {
     float* dw = tape_->arena().New<float>(batch.n_seqs * taps);
     std::memset(dw, 0, static_cast<size_t>(batch.n_seqs * taps) * sizeof(float));
     exec_->ParallelFor(batch.n_seqs, [&](int64_t s) {
-      const int64_t row = grid_.Row(static_cast<int>(s)) * channels;
-      ShortConv().backward(qkv_->value + row, params_.conv.value,
-                           batch.start + s * batch.state_stride, grid_.Reset(static_cast<int>(s)),
-                           d_conv_ + row, batch.seq_len, channels, channels, d_qkv + row,
+      const int64_t row = batch.Row(s) * channels;
+      ShortConv().backward(qkv_->value + row, params_.conv.value, batch.Start(s), batch.Reset(s),
+                           d_conv_ + row, batch.Length(s), channels, channels, d_qkv + row,
                            dw + s * taps);
     });
     for (int64_t s = 0; s < batch.n_seqs; ++s) {

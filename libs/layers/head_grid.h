@@ -19,7 +19,7 @@ class HeadGrid {
   HeadGrid(const TrainBatch& batch, int n_heads) : batch_(batch), n_heads_(n_heads) {
     chunk_begin_.push_back(0);
     for (int s = 0; s < batch.n_seqs; ++s) {
-      chunk_begin_.push_back(chunk_begin_.back() + CountChunks(Reset(s), batch.seq_len));
+      chunk_begin_.push_back(chunk_begin_.back() + CountChunks(Reset(s), batch.Length(s)));
     }
   }
 
@@ -27,8 +27,8 @@ class HeadGrid {
   int n_heads() const { return n_heads_; }
   int64_t width() const { return int64_t{n_heads_} * kHeadDim; }
   int64_t rows() const { return batch_.rows(); }
-  const uint8_t* Reset(int seq) const { return batch_.reset + Row(seq); }
-  int64_t Row(int seq) const { return int64_t{seq} * batch_.seq_len; }
+  const uint8_t* Reset(int seq) const { return batch_.Reset(seq); }
+  int64_t Row(int seq) const { return batch_.Row(seq); }
 
   // First float of a head in activations of 3 * width columns (q, k, v), and in [rows][n_heads].
   int64_t QkvAt(int seq, int head) const { return Row(seq) * 3 * width() + head * kHeadDim; }
@@ -51,7 +51,7 @@ class HeadGrid {
     sequence.stride = 3 * width();
     sequence.gate_stride = n_heads_;
     sequence.reset = Reset(seq);
-    sequence.n_tokens = batch_.seq_len;
+    sequence.n_tokens = batch_.Length(seq);
     return sequence;
   }
 

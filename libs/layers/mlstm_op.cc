@@ -45,8 +45,8 @@ class MlstmOp {
     grid_.ForEach(exec_, [&](int seq, int head) {
       const MlstmSequence sequence = Head(seq, head);
       // The kernel only reads the start state.
-      const MlstmState start = StateOf(const_cast<float*>(batch.start), seq, head);
-      const MlstmState end = StateOf(batch.end, seq, head);
+      const MlstmState start = StateOf(const_cast<float*>(batch.Start(seq)), head);
+      const MlstmState end = StateOf(batch.End(seq), head);
       MlstmTrain().forward(&sequence, &start, wide_ + grid_.QkvAt(seq, head), &end,
                            states_ + grid_.FirstChunk(seq, head) * kMlstmSaved);
     });
@@ -93,8 +93,7 @@ class MlstmOp {
   }
 
   // One head's part of a sequence's state: matrices, vectors n, frames m.
-  MlstmState StateOf(float* states, int seq, int head) const {
-    float* block = states + seq * grid_.batch().state_stride;
+  MlstmState StateOf(float* block, int head) const {
     return {block + int64_t{head} * kHeadState,
             block + int64_t{heads_} * kHeadState + int64_t{head} * kHeadDim,
             block + int64_t{heads_} * (kHeadState + kHeadDim) + head};

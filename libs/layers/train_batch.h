@@ -1,5 +1,6 @@
-// What every training op needs to know about a batch: n_seqs sequences of seq_len tokens each, laid
-// out as rows n_seqs * seq_len of every activation, with flags where documents start.
+// What every training op needs to know about a batch: sequences of tokens laid end to end as the
+// rows of every activation, with flags where documents start, and where each sequence keeps its
+// recurrent state.
 #pragma once
 
 #include <cstdint>
@@ -8,17 +9,31 @@ namespace chimera {
 
 struct TrainBatch {
   int n_seqs = 0;
-  int seq_len = 0;
+  int seq_len = 0;  // tokens of every sequence, unless row_begin says otherwise
+  // Sequences of different lengths: sequence s holds rows [row_begin[s], row_begin[s + 1]), n_seqs +
+  // 1 entries, every sequence at least one row. Null: seq_len rows each.
+  const int64_t* row_begin = nullptr;
+  // Which block of the states a sequence owns; null: block s.
+  const int32_t* lane = nullptr;
   const int32_t* tokens = nullptr;   // [rows] inputs
   const int32_t* targets = nullptr;  // [rows] the token after each input
   const uint8_t* reset = nullptr;    // [rows] 1: every state is dropped before this token
-  // Recurrent state of one layer in the layout of BraidState, one block a sequence, state_stride
+  const uint8_t* loops = nullptr;    // [rows] iterations of the looped block; null: the default
+  // Recurrent state of one layer in the layout of BraidState, one block a lane, state_stride
   // floats apart; start is only read, end only written. Set per layer by the network.
   const float* start = nullptr;
   float* end = nullptr;
   int64_t state_stride = 0;
 
-  int64_t rows() const { return int64_t{n_seqs} * seq_len; }
+  int64_t Row(int64_t seq) const { return row_begin != nullptr ? row_begin[seq] : seq * seq_len; }
+  int64_t rows() const { return Row(n_seqs); }
+  int Length(int64_t seq) const { return static_cast<int>(Row(seq + 1) - Row(seq)); }
+  const uint8_t* Reset(int64_t seq) const { return reset + Row(seq); }
+  const float* Start(int64_t seq) const { return start + StateAt(seq); }
+  float* End(int64_t seq) const { return end + StateAt(seq); }
+
+ private:
+  int64_t StateAt(int64_t seq) const { return (lane != nullptr ? lane[seq] : seq) * state_stride; }
 };
 
 }  // namespace chimera

@@ -2,33 +2,31 @@
 
 #include <algorithm>
 
-#include "layers/head.h"
-#include "layers/short_conv.h"
+#include "base/check.h"
 
 namespace chimera {
+namespace {
 
-size_t LayerStateFloats(const ModelConfig& config, LayerKind kind) {
-  const auto heads = static_cast<size_t>(config.n_heads);
-  if (kind == LayerKind::kGatedDelta) {
-    return size_t{kConvState} * 3 * heads * kHeadDim + heads * kHeadState;
-  }
-  return heads * (kHeadState + kHeadDim + 1);
+int LoopsOf(const ModelConfig& config, int loops) {
+  const int wanted = loops == 0 ? config.loop.loops_default : loops;
+  CHIMERA_CHECK(wanted >= 1 && wanted <= config.loop.loops_max);
+  return wanted;
 }
 
-BraidState::BraidState(const ModelConfig& config) {
-  offsets_.push_back(0);
-  for (LayerKind kind : config.layers) {
-    offsets_.push_back(offsets_.back() + LayerStateFloats(config, kind));
-  }
-  floats_.resize(offsets_.back());
+}  // namespace
+
+BraidState::BraidState(const ModelConfig& config, int loops)
+    : layout_(std::make_shared<StateLayout>(config)), loops_(LoopsOf(config, loops)) {
+  floats_.resize(layout_->Total(loops_));
 }
 
-void BraidState::Reset() { std::fill(floats_.begin(), floats_.end(), 0.0f); }
+void BraidState::Reset() {
+  std::fill(floats_.begin(), floats_.end(), 0.0f);
+  position_ = 0;
+}
 
-int64_t BraidState::Bytes(const ModelConfig& config) {
-  size_t floats = 0;
-  for (LayerKind kind : config.layers) floats += LayerStateFloats(config, kind);
-  return static_cast<int64_t>(floats * sizeof(float));
+int64_t BraidState::Bytes(const ModelConfig& config, int loops) {
+  return static_cast<int64_t>(StateLayout(config).Total(LoopsOf(config, loops)) * sizeof(float));
 }
 
 }  // namespace chimera

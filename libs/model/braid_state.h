@@ -1,38 +1,42 @@
 // The recurrent state of one stream: fixed size from creation to end, nothing grows per token
-// (DESIGN D8, FEATURES M9).
+// (DESIGN D8, D14, FEATURES M9). The files that hold one: model/snapshot.h.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "config/model_config.h"
+#include "model/state_layout.h"
 
 namespace chimera {
 
 // Thread-compatible value; copying forks the stream.
 class BraidState {
  public:
-  explicit BraidState(const ModelConfig& config);
+  // loops: the most iterations a token of this stream may run, 1..loop.loops_max; 0: the default.
+  explicit BraidState(const ModelConfig& config, int loops = 0);
 
   void Reset();
-  static int64_t Bytes(const ModelConfig& config);
+  // Bytes of such a state.
+  static int64_t Bytes(const ModelConfig& config, int loops = 0);
 
-  // State of one layer: for GD the convolution taps then H matrices 64 x 64 (row = key dim);
-  // for XM H matrices 64 x 64, H vectors n of 64, H scalars m.
-  std::span<float> layer(int index) {
-    return std::span(floats_).subspan(
-        offsets_[static_cast<size_t>(index)],
-        offsets_[static_cast<size_t>(index) + 1] - offsets_[static_cast<size_t>(index)]);
+  std::span<float> layer(int index, int iteration) {
+    return std::span(floats_).subspan(layout_->Offset(index, iteration), layout_->Floats(index));
   }
   std::span<const float> floats() const { return floats_; }
+  std::span<float> floats() { return floats_; }
+  int loops() const { return loops_; }
+  // Tokens run since Reset; the Stepper counts them.
+  int64_t position() const { return position_; }
+  void set_position(int64_t position) { position_ = position; }
 
  private:
+  std::shared_ptr<const StateLayout> layout_;
+  int loops_;
+  int64_t position_ = 0;
   std::vector<float> floats_;
-  std::vector<size_t> offsets_;  // n_layers + 1
 };
-
-// Floats of one layer's state.
-size_t LayerStateFloats(const ModelConfig& config, LayerKind kind);
 
 }  // namespace chimera

@@ -18,6 +18,9 @@ class LayerList {
   void Float(const char* name, int rows, int cols, bool decay = false) {
     specs_->push_back({LayerTensor(index_, name), TensorKind::kFloat, rows, cols, decay});
   }
+  void Fixed(const char* name, int rows, int cols) {
+    specs_->push_back({LayerTensor(index_, name), TensorKind::kFloat, rows, cols, false, false});
+  }
 
  private:
   int index_;
@@ -49,6 +52,70 @@ void AddMlstm(const ModelConfig& c, LayerList* list) {
   list->Matrix("xm.w_out", c.d_model, width);
 }
 
+// math-backbone 3.2; w_in stacks q, the memory's k, v and q, then the window's k and v.
+void AddTitans(const ModelConfig& c, LayerList* list) {
+  const int width = c.n_heads * c.head_dim, kv = c.tm.kv_heads * c.head_dim;
+  list->Matrix("tm.w_in", 4 * width + 2 * kv, c.d_model);
+  list->Float("tm.w_gates", 3 * c.n_heads, c.d_model, true);  // theta, eta, alpha
+  list->Float("tm.gate_bias", 1, 3 * c.n_heads);
+  list->Float("tm.memory", c.n_heads * 2 * c.head_dim, c.tm.mem_hidden);  // W1, W2 of every head
+  list->Float("tm.persistent", 2 * c.tm.kv_heads * c.tm.persistent_slots, c.head_dim);  // k, then v
+  list->Float("tm.block_norm", 1, width);
+  list->Float("tm.head_norm", 1, c.head_dim);
+  list->Float("tm.out_norm", 1, width);
+  list->Matrix("tm.w_out", c.d_model, width);
+}
+
+// docs/layers/span_knot.md: beside the gated delta rule of phase 1.
+void AddSpanKnot(const ModelConfig& c, LayerList* list) {
+  list->Float("sk.w_sketch", 3 * c.sk.rank, c.d_model, true);  // state, continuation, role
+  list->Float("sk.w_back", c.n_heads * c.head_dim, c.sk.rank, true);
+  list->Float("sk.gate", 1, c.n_heads * c.head_dim);
+}
+
+void AddSwiglu(const char* const names[3], int rows, int d_model, LayerList* list) {
+  list->Matrix(names[0], 2 * rows, d_model);  // gate, then up
+  list->Float(names[1], 1, rows);
+  list->Matrix(names[2], d_model, rows);
+}
+
+// math-backbone 6.1; the experts' matrices are stacked.
+void AddMoe(const ModelConfig& c, LayerList* list) {
+  const MoeConfig& m = c.moe;
+  list->Float("moe.router", m.n_routed, c.d_model, true);
+  list->Fixed("moe.bias", 1, m.n_routed);  // moved by the balancer
+  list->Matrix("moe.w_in", m.n_routed * 2 * m.d_expert, c.d_model);
+  list->Float("moe.out_norm", m.n_routed, m.d_expert);
+  list->Matrix("moe.w_out", m.n_routed * c.d_model, m.d_expert);
+  if (m.n_shared > 0) {
+    constexpr const char* kNames[] = {"moe.shared_in", "moe.shared_norm", "moe.shared_out"};
+    AddSwiglu(kNames, m.n_shared * m.d_expert, c.d_model, list);
+  }
+}
+
+void AddLayer(const ModelConfig& c, int i, LayerList* list) {
+  list->Float("mixer_norm", 1, c.d_model);
+  switch (c.layers[static_cast<size_t>(i)]) {
+    case LayerKind::kMlstm:
+      AddMlstm(c, list);
+      break;
+    case LayerKind::kTitans:
+      AddTitans(c, list);
+      break;
+    case LayerKind::kSpanKnot:
+      AddGatedDelta(c, list);
+      AddSpanKnot(c, list);
+      break;
+    case LayerKind::kGatedDelta:
+      AddGatedDelta(c, list);
+      break;
+  }
+  list->Float("ffn_norm", 1, c.d_model);
+  if (c.ffn[static_cast<size_t>(i)] == FfnKind::kMoe) return AddMoe(c, list);
+  constexpr const char* kNames[] = {"ffn.w_in", "ffn.out_norm", "ffn.w_out"};
+  AddSwiglu(kNames, c.d_ff, c.d_model, list);
+}
+
 }  // namespace
 
 std::string LayerTensor(int index, const char* rest) {
@@ -62,13 +129,19 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
   specs.push_back({"embedding", rows, c.vocab_size, c.d_model, false});
   for (int i = 0; i < c.n_layers; ++i) {
     LayerList list(i, matrix, &specs);
-    list.Float("mixer_norm", 1, c.d_model);
-    if (c.layers[static_cast<size_t>(i)] == LayerKind::kGatedDelta) AddGatedDelta(c, &list);
-    if (c.layers[static_cast<size_t>(i)] == LayerKind::kMlstm) AddMlstm(c, &list);
-    list.Float("ffn_norm", 1, c.d_model);
-    list.Matrix("ffn.w_in", 2 * c.d_ff, c.d_model);  // gate, then up
-    list.Float("ffn.out_norm", 1, c.d_ff);
-    list.Matrix("ffn.w_out", c.d_model, c.d_ff);
+    AddLayer(c, i, &list);
+  }
+  if (c.loop.enabled) {
+    // math-backbone 4.2 and 5: the injection, and the router of loop depth.
+    for (const char* name : {"loop.norm", "loop.a_log", "loop.dt_bias", "loop.b"}) {
+      specs.push_back({name, TensorKind::kFloat, 1, c.d_model, false});
+    }
+    // Fitted after training from the depths that tokens would have needed.
+    const int hidden = kDepthRouterHidden, depths = kDepthRouterDepths;
+    specs.push_back({"router.w1", rows, hidden, c.d_model, false, false});
+    specs.push_back({"router.b1", TensorKind::kFloat, 1, hidden, false, false});
+    specs.push_back({"router.w2", rows, depths, hidden, false, false});
+    specs.push_back({"router.b2", TensorKind::kFloat, 1, depths, false, false});
   }
   specs.push_back({"final_norm", TensorKind::kFloat, 1, c.d_model, false});
   return specs;

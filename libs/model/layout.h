@@ -21,7 +21,8 @@ struct TensorSpec {
   TensorKind kind = TensorKind::kFloat;
   int rows = 0;
   int cols = 0;
-  bool decay = false;  // weight decay in training
+  bool decay = false;     // weight decay in training
+  bool trainable = true;  // false: no gradient reaches it; the trainer sets it by other means
 };
 
 // In file order: embedding, layers from first to last, final norm. Layers of kinds the network does

@@ -3,15 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/exec_context.h"
 #include "config/model_config.h"
 #include "layers/train_batch.h"
 #include "model/layout.h"
+#include "model/state_layout.h"
 #include "tensor/tape.h"
 
 namespace chimera {
@@ -44,6 +47,24 @@ class Parameters {
   std::vector<float> grads_;
 };
 
+// Initial values of the tensor at `index` of ModelLayout: what Parameters::Initialize gives it.
+void FillInitial(const ModelConfig& config, const TensorSpec& spec, size_t index, uint64_t seed,
+                 ExecContext* exec, float* out);
+
+class NetworkLayer;
+
+// One iteration of the looped block as it ran: for telemetry and for fitting the depth router.
+struct LoopIteration {
+  int iteration = 0;              // from 1
+  int64_t n_rows = 0;             // tokens that ran it
+  const int32_t* rows = nullptr;  // their rows in the batch
+  const float* e = nullptr;       // [n_rows][d_model] what the loop is fed with
+  const float* before = nullptr;  // [n_rows][d_model] hidden state after the iteration before; null
+                                  // in the first
+  const float* after = nullptr;
+};
+using LoopObserver = std::function<void(const LoopIteration&)>;
+
 // Thread-compatible. The parameters must outlive it.
 class Network {
  public:
@@ -54,18 +75,25 @@ class Network {
   void Prepare(ExecContext* exec);
 
   // Mean negative log-likelihood in nats of the batch; nll [rows] receives each token's. start and
-  // end: recurrent state of every sequence, n_seqs x StateFloats(); batch.start, .end and
-  // .state_stride are set here. Leaves the tape ready for Backward when it records.
+  // end: recurrent state of every lane, StateFloats() apart; batch.start, .end and .state_stride
+  // are set here. Leaves the tape ready for Backward when it records.
   double Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll);
 
-  // Floats of one sequence's state, laid out as BraidState.
+  // Called after every iteration of the loop; null to stop.
+  void set_loop_observer(LoopObserver observer) { observer_ = std::move(observer); }
+
+  // Floats of one sequence's state, laid out as a BraidState of loops_max iterations.
   int64_t StateFloats() const;
 
  private:
-  struct Layer;
+  Var* RunLayers(Tape* tape, TrainBatch batch, const float* start, float* end, int first, int last,
+                 int iteration, Var* x);
+  Var* RunLoop(Tape* tape, const TrainBatch& batch, const float* start, float* end, Var* x);
+
   const ModelConfig config_;
-  Parameters* parameters_;
-  std::vector<std::unique_ptr<Layer>> layers_;
+  const StateLayout state_;
+  std::vector<std::unique_ptr<NetworkLayer>> layers_;
+  LoopObserver observer_;
   struct Ends;
   std::unique_ptr<Ends> ends_;
 };

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "base/philox.h"
@@ -7,28 +9,66 @@
 namespace chimera {
 namespace {
 
-bool EndsWith(const std::string& text, const char* tail) {
-  const std::string_view t(tail);
-  return text.size() >= t.size() && text.compare(text.size() - t.size(), t.size(), t) == 0;
+// What a rule may use: the shape, the place of the value, and u uniform in [0, 1).
+struct Draw {
+  const ModelConfig& c;
+  const TensorSpec& spec;
+  int64_t i;
+  float u;
+
+  float Centered() const { return 2.0f * u - 1.0f; }
+  float Unit() const { return 1.7320508f * Centered(); }  // deviation 1
+};
+using Rule = float (*)(const Draw&);
+
+float DtBias(const Draw& d) {
+  const float dt = 1e-3f * std::pow(100.0f, d.u);  // log-uniform in [1e-3, 0.1]
+  return dt + std::log(-std::expm1(-dt));          // inverse of softplus
 }
 
-// Value i of a freshly initialised tensor; u is uniform in [0, 1).
-float InitialValue(const ModelConfig& c, const TensorSpec& spec, int64_t i, float u) {
-  const float centered = 2.0f * u - 1.0f;
-  if (EndsWith(spec.name, "norm")) return 1.0f;
-  if (EndsWith(spec.name, "gd.a_log")) return std::log(0.1f + 15.9f * u);  // A in [0.1, 16)
-  if (EndsWith(spec.name, "gd.dt_bias")) {
-    const float dt = 1e-3f * std::pow(100.0f, u);  // log-uniform in [1e-3, 0.1]
-    return dt + std::log(-std::expm1(-dt));        // inverse of softplus
+float MlstmGateBias(const Draw& d) {
+  const int heads = d.c.n_heads;
+  if (d.i < heads) return 0.1f * d.Unit();  // input gates
+  const float span = heads > 1 ? static_cast<float>(d.i - heads) / (heads - 1) : 0.0f;
+  return 3.0f + 3.0f * span;  // forget gates from 3 to 6 over the heads
+}
+
+float TitansGateBias(const Draw& d) {
+  constexpr float kStart[] = {-2.0f, 1.0f, -4.0f};  // theta, eta, alpha
+  return kStart[d.i / d.c.n_heads];
+}
+
+float Fan(const Draw& d) { return d.Unit() / std::sqrt(static_cast<float>(d.spec.cols)); }
+float Zero(const Draw&) { return 0.0f; }
+float One(const Draw&) { return 1.0f; }
+
+// By the end of a tensor's name (math-backbone 1.1, 2.1, 3.2, 4.1); the first that fits.
+constexpr std::pair<const char*, Rule> kRules[] = {
+    {"norm", One},
+    {"gd.a_log", [](const Draw& d) { return std::log(0.1f + 15.9f * d.u); }},  // A in [0.1, 16)
+    {"gd.dt_bias", DtBias},
+    {"gd.conv", [](const Draw& d) { return 0.5f * d.Centered(); }},  // Kaiming, four taps
+    {"xm.w_gates", Zero},
+    {"xm.gate_bias", MlstmGateBias},
+    {"tm.w_gates", Zero},
+    {"tm.gate_bias", TitansGateBias},
+    {"tm.memory", Fan},
+    {"sk.w_back", Fan},
+    {"sk.gate", [](const Draw&) { return kSketchGateStart; }},
+    {"moe.bias", Zero},
+    {"router.b1", Zero},
+    {"router.b2", Zero},
+    {"loop.a_log", Zero},
+    {"loop.dt_bias", [](const Draw&) { return 0.2135f; }},  // softplus 0.805: Abar 0.447
+    {"loop.b", One},
+    {"", [](const Draw& d) { return d.c.init_std * d.Unit(); }},
+};
+
+Rule RuleOf(const std::string& name) {
+  for (const auto& [tail, rule] : kRules) {
+    if (name.ends_with(tail)) return rule;
   }
-  if (EndsWith(spec.name, "gd.conv")) return 0.5f * centered;  // Kaiming-uniform for four taps
-  if (EndsWith(spec.name, "xm.w_gates")) return 0.0f;
-  if (EndsWith(spec.name, "xm.gate_bias")) {
-    if (i < c.n_heads) return 0.1f * 1.7320508f * centered;  // input gates
-    const float span = c.n_heads > 1 ? static_cast<float>(i - c.n_heads) / (c.n_heads - 1) : 0.0f;
-    return 3.0f + 3.0f * span;  // forget gates from 3 to 6 over the heads
-  }
-  return c.init_std * 1.7320508f * centered;  // uniform with deviation init_std
+  return nullptr;  // the last rule fits every name
 }
 
 }  // namespace
@@ -44,13 +84,27 @@ Parameters::Parameters(const ModelConfig& config) {
   grads_.resize(static_cast<size_t>(offset));
 }
 
-void Parameters::Initialize(const ModelConfig& config, uint64_t seed) {
-  for (size_t e = 0; e < entries_.size(); ++e) {
-    const PhiloxStream rng(seed, RngPurpose::kWeightInit, static_cast<uint32_t>(e));
-    float* out = values_.data() + entries_[e].offset;
-    for (int64_t i = 0; i < entries_[e].size; ++i) {
-      out[i] = InitialValue(config, entries_[e].spec, i, rng.Uniform(static_cast<uint64_t>(i)));
+void FillInitial(const ModelConfig& config, const TensorSpec& spec, size_t index, uint64_t seed,
+                 ExecContext* exec, float* out) {
+  constexpr int64_t kPart = 1 << 16;  // values, a multiple of a block's four
+  const PhiloxStream rng(seed, RngPurpose::kWeightInit, static_cast<uint32_t>(index));
+  const int64_t size = int64_t{spec.rows} * spec.cols;
+  const Rule rule = RuleOf(spec.name);
+  exec->ParallelFor((size + kPart - 1) / kPart, [&](int64_t part) {
+    const int64_t end = std::min(size, (part + 1) * kPart);
+    for (int64_t i = part * kPart; i < end; i += 4) {
+      const PhiloxBlock block = rng.Block(static_cast<uint64_t>(i) / 4);
+      for (int64_t j = i; j < std::min(i + 4, end); ++j) {
+        out[j] = rule({config, spec, j, UniformFromBits(block[static_cast<size_t>(j - i)])});
+      }
     }
+  });
+}
+
+void Parameters::Initialize(const ModelConfig& config, uint64_t seed) {
+  ExecContext exec(1);
+  for (size_t e = 0; e < entries_.size(); ++e) {
+    FillInitial(config, entries_[e].spec, e, seed, &exec, values_.data() + entries_[e].offset);
   }
 }
 

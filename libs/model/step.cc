@@ -1,158 +1,109 @@
 #include "model/step.h"
 
-#include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
 #include "base/check.h"
-#include "layers/gated_delta.h"
-#include "layers/mlstm.h"
+#include "layers/loop.h"
 #include "layers/rms_norm.h"
-#include "layers/short_conv.h"
-#include "layers/swiglu.h"
 #include "model/dense.h"
-#include "tensor/vec.h"
-#include "ternary/ternary.h"
+#include "model/layer_step.h"
 
 namespace chimera {
-namespace {
 
-// Multiply-adds below which waking other threads costs more than it saves.
-constexpr int64_t kParallelMacs = 8 << 20;
-
-}  // namespace
-
-// Buffers for kPrefillMax tokens, and the verbs of a layer over them.
+// Buffers for kPrefillMax tokens, and the passes over them.
 struct Stepper::Scratch {
-  Scratch(const Model& m, ExecContext* e) : model(m), c(m.shape()), exec(e) {
-    const int wide = std::max({4 * c.n_heads * c.head_dim, 2 * c.d_ff, c.d_model});
-    const auto tokens = static_cast<size_t>(kPrefillMax);
-    for (auto* buffer : {&x, &normed, &delta}) buffer->resize(tokens * size_t(Widest()));
-    projected.resize(tokens * static_cast<size_t>(wide));
-    mixed.resize(tokens * static_cast<size_t>(Widest()));
-    gates.resize(tokens * static_cast<size_t>(2 * c.n_heads));
-    q.resize(tokens * static_cast<size_t>(Widest()));
-    scales.resize(tokens * static_cast<size_t>(Widest() / kActBlock));
-    sums.resize(scales.size());
-  }
-  int Widest() const { return std::max({c.d_model, c.d_ff, c.n_heads * c.head_dim}); }
-
-  // normed = gamma * RMSNorm(in), and its int8 form when the model is quantised.
-  void Norm(const float* in, const float* gamma, int n, int cols) {
-    RmsNorm().forward(in, gamma, n, cols, normed.data(), nullptr);
-    Quantize(n, cols);
-  }
-  void Quantize(int n, int cols) {
-    if (c.quant.enabled) {
-      QuantizeActivations(normed.data(), n, cols, q.data(), scales.data(), sums.data());
+  Scratch(const Model& m, ExecContext* exec)
+      : model(m), c(m.shape()), layer(m.shape(), kPrefillMax, exec) {
+    const size_t floats = static_cast<size_t>(kPrefillMax) * static_cast<size_t>(c.d_model);
+    for (auto* buffer : {&x, &hidden}) buffer->resize(floats);
+    if (c.loop.enabled) {
+      for (auto* buffer : {&e, &h}) buffer->resize(floats);
     }
   }
 
-  // out[t][row] = w * normed[t]; the quantised form must be that of `normed`.
-  void Linear(const LinearView& w, int n, float* out) {
-    const int tiles = RowTiles(w.rows);
-    if (w.dense != nullptr) {
-      DenseRows(w.dense, w.rows, w.cols, normed.data(), n, out);
-      return;
-    }
-    auto part = [&](int begin, int end) {
-      if (n == 1) {
-        TernaryGemv(w.ternary, begin, end, q.data(), scales.data(), sums.data(), out);
+  void Embed(std::span<const int32_t> tokens) {
+    const Weights& weights = model.weights();
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      CHIMERA_CHECK(tokens[t] >= 0 && tokens[t] < c.vocab_size);
+      float* row = x.data() + t * RowFloats();
+      if (c.quant.enabled) {
+        DequantizeInt8Row(weights.embedding(), tokens[t], row);
       } else {
-        TernaryGemm(w.ternary, begin, end, n, q.data(), scales.data(), sums.data(), out, w.rows);
+        std::memcpy(row, weights.dense_embedding() + int64_t{tokens[t]} * c.d_model, RowBytes());
       }
-    };
-    Tiles(tiles, int64_t{w.rows} * w.cols * n, part);
-  }
-
-  // Runs part(begin, end) over row tiles, on several threads when it is worth it. Every row is its
-  // own sum, so the cut changes nothing.
-  template <typename Part>
-  void Tiles(int tiles, int64_t macs, const Part& part) {
-    if (exec->threads() == 1 || macs < kParallelMacs) {
-      part(0, tiles);
-      return;
     }
-    const int64_t parts = int64_t{exec->threads()} * 4;
-    exec->ParallelFor(parts, [&](int64_t i) {
-      part(static_cast<int>(tiles * i / parts), static_cast<int>(tiles * (i + 1) / parts));
-    });
   }
 
-  void GatedDeltaLayer(const GatedDeltaWeights& w, int n, float* state) {
-    const int heads = c.n_heads, width = heads * kHeadDim;
-    Linear(w.w_in, n, projected.data());
-    DenseRows(w.w_gates, 2 * heads, c.d_model, normed.data(), n, gates.data());
-    float* matrices = state + kConvState * 3 * width;
-    for (int t = 0; t < n; ++t) {
-      float* qkv = projected.data() + int64_t{t} * 4 * width;
-      float* gate = gates.data() + t * 2 * heads;
-      ShortConv().step(qkv, w.conv, state, 3 * width, 3 * width, qkv);
-      GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
-      GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
-      for (int h = 0; h < heads; ++h) {
-        alpha_sum += static_cast<double>(Exp1(gate[h]));
-        beta_sum += static_cast<double>(gate[heads + h]);
-        const float* at = qkv + h * kHeadDim;
-        GatedDelta().step(matrices + h * kHeadState, at, at + width, at + 2 * width, gate[h],
-                          gate[heads + h], mixed.data() + t * width + h * kHeadDim);
+  void Layers(BraidState* state, int first, int last, int iteration, int n) {
+    for (int i = first; i <= last; ++i) {
+      layer.Run(model.weights().layers()[static_cast<size_t>(i)], n,
+                state->layer(i, iteration).data(), x.data());
+    }
+  }
+
+  // math-backbone 4.2: u = Abar h + Bbar e, h = layers(u). x is the output of the prelude on entry,
+  // h of every token on return. A token that stops holds its states of later iterations.
+  void Loop(BraidState* state, int n, bool exit_early) {
+    const LoopWeights& w = model.weights().loop();
+    RmsNorm().forward(x.data(), w.norm, n, c.d_model, e.data(), nullptr);
+    for (int iteration = 0; ; ++iteration) {
+      int running = 0;
+      for (int t = 0; t < n; ++t) {
+        if (loops[size_t(t)] > iteration) active[size_t(running++)] = t;
       }
-      GatedDelta().head_norm(mixed.data() + t * width, qkv + 3 * width, w.head_norm, heads,
-                             mixed.data() + t * width, nullptr);
-    }
-    gate_count += int64_t{n} * heads;
-    Norm(mixed.data(), w.out_norm, n, width);
-    Linear(w.w_out, n, delta.data());
-  }
-
-  void MlstmLayer(const MlstmWeights& w, int n, float* state) {
-    const int heads = c.n_heads, width = heads * kHeadDim;
-    Linear(w.w_in, n, projected.data());
-    DenseRows(w.w_gates, 2 * heads, c.d_model, normed.data(), n, gates.data());
-    float* vectors = state + heads * kHeadState;
-    float* frames = vectors + heads * kHeadDim;
-    for (int t = 0; t < n; ++t) {
-      const float* qkv = projected.data() + int64_t{t} * 4 * width;
-      float* gate = gates.data() + t * 2 * heads;
-      Mlstm().gate_cap(gate, w.gate_bias, 1, 2 * heads, gate);
-      for (int h = 0; h < heads; ++h) {
-        const float* at = qkv + h * kHeadDim;
-        Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, at, at + width,
-                     at + 2 * width, gate[h], gate[heads + h],
-                     mixed.data() + t * width + h * kHeadDim);
+      if (running == 0) break;
+      for (int i = 0; i < running; ++i) {
+        const size_t at = static_cast<size_t>(active[size_t(i)]) * RowFloats();
+        LoopBody().inject(iteration == 0 ? nullptr : h.data() + at, e.data() + at, w.abar.data(),
+                      w.bbar.data(), 1, c.d_model, x.data() + static_cast<size_t>(i) * RowFloats());
       }
-      Mlstm().head_norm(mixed.data() + t * width, qkv + 3 * width, w.head_norm, 1, heads,
-                        mixed.data() + t * width, nullptr);
+      Layers(state, c.loop.first_layer, c.loop.last_layer, iteration, running);
+      for (int i = 0; i < running; ++i) {
+        const int t = active[size_t(i)];
+        const float* after = x.data() + static_cast<size_t>(i) * RowFloats();
+        float* before = h.data() + static_cast<size_t>(t) * RowFloats();
+        // Only a token that may stop, and the last one for telemetry, need the change.
+        if (iteration > 0 && (exit_early || t == n - 1)) {
+          residual = LoopBody().residual(after, before, c.d_model);
+          if (exit_early && residual < c.loop.exit_threshold) loops[size_t(t)] = uint8_t(iteration + 1);
+        }
+        std::memcpy(before, after, RowBytes());
+      }
     }
-    Norm(mixed.data(), w.out_norm, n, width);
-    Linear(w.w_out, n, delta.data());
+    std::memcpy(x.data(), h.data(), static_cast<size_t>(n) * RowBytes());
   }
 
-  void Ffn(const SwigluWeights& w, int n) {
-    Linear(w.w_in, n, projected.data());
-    for (int t = 0; t < n; ++t) {
-      const float* gate = projected.data() + int64_t{t} * 2 * c.d_ff;
-      Swiglu().forward(gate, gate + c.d_ff, c.d_ff, mixed.data() + int64_t{t} * c.d_ff);
+  std::span<const float> Run(BraidState* state, std::span<const int32_t> tokens, bool exit_early) {
+    const int n = static_cast<int>(tokens.size());
+    residual = 0;
+    Embed(tokens);
+    if (c.loop.enabled) {
+      Layers(state, 0, c.loop.first_layer - 1, 0, n);
+      Loop(state, n, exit_early);
+      Layers(state, c.loop.last_layer + 1, c.n_layers - 1, 0, n);
+    } else {
+      Layers(state, 0, c.n_layers - 1, 0, n);
     }
-    Norm(mixed.data(), w.out_norm, n, c.d_ff);
-    Linear(w.w_out, n, delta.data());
+    loops_run = loops[size_t(n - 1)];
+    state->set_position(state->position() + n);
+    RmsNorm().forward(x.data(), model.weights().final_norm(), n, c.d_model, hidden.data(), nullptr);
+    return std::span<const float>(hidden).first(static_cast<size_t>(n) * RowFloats());
   }
 
-  void AddDelta(int n) {
-    for (int i = 0; i < n * c.d_model; ++i) {
-      x[static_cast<size_t>(i)] = x[static_cast<size_t>(i)] + delta[static_cast<size_t>(i)];
-    }
-  }
+  size_t RowFloats() const { return static_cast<size_t>(c.d_model); }
+  size_t RowBytes() const { return RowFloats() * sizeof(float); }
 
   const Model& model;
   const ModelConfig& c;
-  ExecContext* exec;
-  std::vector<float> x, normed, delta, projected, mixed, gates;
-  std::vector<int8_t> q;
-  std::vector<float> scales;
-  std::vector<int32_t> sums;
-  double alpha_sum = 0, beta_sum = 0;  // of the gates, for telemetry only
-  int64_t gate_count = 0;
+  LayerStep layer;
+  std::vector<float> x, hidden;
+  std::vector<float> e, h;                 // of the loop: its feed and its state
+  std::array<uint8_t, kPrefillMax> loops;  // iterations of each token
+  std::array<int, kPrefillMax> active;     // tokens of the running iteration
+  int loops_run = 1;
+  float residual = 0;
 };
 
 Stepper::Stepper(const Model& model, ExecContext* exec)
@@ -160,70 +111,54 @@ Stepper::Stepper(const Model& model, ExecContext* exec)
 
 Stepper::~Stepper() = default;
 
-std::span<const float> Stepper::Step(BraidState* state, int32_t token) {
-  return Prefill(state, {&token, 1});
+std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops, bool exit_early) {
+  CHIMERA_CHECK(loops >= 0 && loops <= state->loops());
+  scratch_->loops[0] = static_cast<uint8_t>(loops == 0 ? state->loops() : loops);
+  return scratch_->Run(state, {&token, 1}, exit_early);
 }
 
-std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens) {
-  Scratch& s = *scratch_;
-  const Weights& weights = s.model.weights();
-  const int n = static_cast<int>(tokens.size()), d = s.c.d_model;
-  CHIMERA_CHECK(n >= 1 && n <= kPrefillMax);
-  for (int t = 0; t < n; ++t) {
-    const int32_t token = tokens[static_cast<size_t>(t)];
-    CHIMERA_CHECK(token >= 0 && token < s.c.vocab_size);
-    float* row = s.x.data() + int64_t{t} * d;
-    if (s.c.quant.enabled) {
-      DequantizeInt8Row(weights.embedding(), token, row);
-    } else {
-      std::memcpy(row, weights.dense_embedding() + int64_t{token} * d,
-                  static_cast<size_t>(d) * sizeof(float));
-    }
+std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens,
+                                        std::span<const uint8_t> loops) {
+  CHIMERA_CHECK(!tokens.empty() && tokens.size() <= size_t{kPrefillMax} &&
+                loops.size() == tokens.size());
+  for (size_t t = 0; t < loops.size(); ++t) {
+    CHIMERA_CHECK(loops[t] >= 1 && loops[t] <= state->loops());
+    scratch_->loops[t] = loops[t];
   }
-  for (int i = 0; i < s.c.n_layers; ++i) {
-    const LayerWeights& layer = weights.layers()[static_cast<size_t>(i)];
-    s.Norm(s.x.data(), layer.mixer_norm, n, d);
-    if (layer.kind == LayerKind::kGatedDelta) {
-      s.GatedDeltaLayer(layer.gd, n, state->layer(i).data());
-    } else {
-      s.MlstmLayer(layer.xm, n, state->layer(i).data());
-    }
-    s.AddDelta(n);
-    s.Norm(s.x.data(), layer.ffn_norm, n, d);
-    s.Ffn(layer.ffn, n);
-    s.AddDelta(n);
-  }
-  RmsNorm().forward(s.x.data(), weights.final_norm(), n, d, s.normed.data(), nullptr);
-  return {s.normed.data(), static_cast<size_t>(n) * static_cast<size_t>(d)};
+  return scratch_->Run(state, tokens, false);
 }
+
+std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens,
+                                        int loops) {
+  CHIMERA_CHECK(loops >= 0 && loops <= state->loops());
+  std::array<uint8_t, kPrefillMax> each;
+  each.fill(static_cast<uint8_t>(loops == 0 ? state->loops() : loops));
+  CHIMERA_CHECK(!tokens.empty() && tokens.size() <= each.size());
+  return Prefill(state, tokens, std::span<const uint8_t>(each).first(tokens.size()));
+}
+
+int Stepper::loops_run() const { return scratch_->loops_run; }
+float Stepper::residual() const { return scratch_->residual; }
 
 void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float> logits) {
   Scratch& s = *scratch_;
   const int d = s.c.d_model, vocab = s.c.vocab_size;
   CHIMERA_CHECK(n_rows <= kPrefillMax && hidden.size() == size_t(n_rows) * size_t(d) &&
                 logits.size() == size_t(n_rows) * size_t(vocab));
-  if (hidden.data() != s.normed.data()) {
-    std::memcpy(s.normed.data(), hidden.data(), hidden.size_bytes());
-  }
   if (!s.c.quant.enabled) {
-    DenseRows(s.model.weights().dense_embedding(), vocab, d, s.normed.data(), n_rows,
-              logits.data());
+    DenseRows(s.model.weights().dense_embedding(), vocab, d, hidden.data(), n_rows, logits.data());
     return;
   }
-  s.Quantize(n_rows, d);
-  s.Tiles(RowTiles(vocab), int64_t{vocab} * d * n_rows, [&](int begin, int end) {
-    Int8Gemm(s.model.weights().embedding(), begin, end, n_rows, s.q.data(), s.scales.data(),
-             logits.data(), vocab);
-  });
+  s.layer.linear().Load(hidden.data(), n_rows, d);
+  s.layer.linear().Int8Rows(s.model.weights().embedding(), n_rows, logits.data());
 }
 
 GateMeans Stepper::TakeGateMeans() {
-  Scratch& s = *scratch_;
-  if (s.gate_count == 0) return {};
-  const auto count = static_cast<double>(s.gate_count);
-  const GateMeans means{s.alpha_sum / count, s.beta_sum / count};
-  s.alpha_sum = s.beta_sum = 0;
-  s.gate_count = 0;
+  GateSums& sums = scratch_->layer.gate_sums();
+  if (sums.count == 0) return {};
+  const auto count = static_cast<double>(sums.count);
+  const GateMeans means{sums.alpha / count, sums.beta / count};
+  sums = {};
   return means;
 }
 

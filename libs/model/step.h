@@ -28,12 +28,24 @@ class Stepper {
   Stepper(const Model& model, ExecContext* exec);
   ~Stepper();
 
-  // Advances the state by one token (0 <= token < vocab_size). Returns the normalised hidden
+  // Advances the state by one token (0 <= token < vocab_size) with `loops` iterations of the looped
+  // block, 1..state->loops(); 0 means all of them. With exit_early the token stops before that as
+  // soon as an iteration changes its hidden state by less than looping.adaptive_exit_threshold, a
+  // function of this token and earlier ones only (math-backbone 4.5). Returns the normalised hidden
   // vector, d_model floats, valid until the next call.
-  std::span<const float> Step(BraidState* state, int32_t token);
+  std::span<const float> Step(BraidState* state, int32_t token, int loops = 0,
+                              bool exit_early = false);
 
-  // Advances the state by 1..kPrefillMax tokens. Returns their hidden vectors, row by row.
-  std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens);
+  // Advances the state by 1..kPrefillMax tokens with the given loops each: the same bits as Step
+  // with those loops. Returns their hidden vectors, row by row.
+  std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens,
+                                 std::span<const uint8_t> loops);
+  std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens, int loops = 0);
+
+  // Of the last token of the last call: iterations it ran, and the relative change of its hidden
+  // state in the last of them (0 after a single one).
+  int loops_run() const;
+  float residual() const;
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.
   void Logits(std::span<const float> hidden, int n_rows, std::span<float> logits);

@@ -10,7 +10,8 @@
 
 namespace chimera {
 
-// The float parameter of a name in ModelLayout, rows x cols, row-major.
+// The float parameter of a name in ModelLayout, rows x cols, row-major; valid until the next call.
+// Names come in the order of the layout, once each.
 using ParameterSource = std::function<std::span<const float>(const std::string& name)>;
 
 // The bytes of the file. Deterministic: the same parameters give the same bytes.

@@ -161,31 +161,70 @@ class Lookup {
   std::map<std::string, Entry> found_;
 };
 
-LayerWeights LayerViews(const Lookup& at, int i, LayerKind kind) {
+// The tensors of one layer.
+class LayerLookup {
+ public:
+  LayerLookup(const Lookup& at, int layer) : at_(at), layer_(layer) {}
+  const float* Float(const char* rest) const { return at_.Float(LayerTensor(layer_, rest)); }
+  LinearView Linear(const char* rest) const { return at_.Linear(LayerTensor(layer_, rest)); }
+
+ private:
+  const Lookup& at_;
+  int layer_;
+};
+
+GatedDeltaWeights GatedDeltaViews(const LayerLookup& at) {
+  GatedDeltaWeights gd;
+  gd.w_in = at.Linear("gd.w_in");
+  gd.w_out = at.Linear("gd.w_out");
+  gd.conv = at.Float("gd.conv");
+  gd.w_gates = at.Float("gd.w_gates");
+  gd.a_log = at.Float("gd.a_log");
+  gd.dt_bias = at.Float("gd.dt_bias");
+  gd.head_norm = at.Float("gd.head_norm");
+  gd.out_norm = at.Float("gd.out_norm");
+  return gd;
+}
+
+MlstmWeights MlstmViews(const LayerLookup& at) {
+  MlstmWeights xm;
+  xm.w_in = at.Linear("xm.w_in");
+  xm.w_out = at.Linear("xm.w_out");
+  xm.w_gates = at.Float("xm.w_gates");
+  xm.gate_bias = at.Float("xm.gate_bias");
+  xm.head_norm = at.Float("xm.head_norm");
+  xm.out_norm = at.Float("xm.out_norm");
+  return xm;
+}
+
+MoeWeights MoeViews(const LayerLookup& at, const ModelConfig& c) {
+  MoeWeights moe;
+  moe.router = {at.Float("moe.router"), at.Float("moe.bias"), c.moe.n_routed, c.d_model};
+  moe.w_in = at.Linear("moe.w_in");
+  moe.w_out = at.Linear("moe.w_out");
+  moe.out_norm = at.Float("moe.out_norm");
+  return moe;
+}
+
+LayerWeights LayerViews(const Lookup& lookup, int i, const ModelConfig& c) {
+  const LayerLookup at(lookup, i);
   LayerWeights layer;
-  layer.kind = kind;
-  layer.mixer_norm = at.Float(LayerTensor(i, "mixer_norm"));
-  if (kind == LayerKind::kGatedDelta) {
-    layer.gd.w_in = at.Linear(LayerTensor(i, "gd.w_in"));
-    layer.gd.w_out = at.Linear(LayerTensor(i, "gd.w_out"));
-    layer.gd.conv = at.Float(LayerTensor(i, "gd.conv"));
-    layer.gd.w_gates = at.Float(LayerTensor(i, "gd.w_gates"));
-    layer.gd.a_log = at.Float(LayerTensor(i, "gd.a_log"));
-    layer.gd.dt_bias = at.Float(LayerTensor(i, "gd.dt_bias"));
-    layer.gd.head_norm = at.Float(LayerTensor(i, "gd.head_norm"));
-    layer.gd.out_norm = at.Float(LayerTensor(i, "gd.out_norm"));
+  layer.kind = c.layers[static_cast<size_t>(i)];
+  layer.ffn_kind = c.ffn[static_cast<size_t>(i)];
+  layer.mixer_norm = at.Float("mixer_norm");
+  if (layer.kind == LayerKind::kMlstm) {
+    layer.xm = MlstmViews(at);
   } else {
-    layer.xm.w_in = at.Linear(LayerTensor(i, "xm.w_in"));
-    layer.xm.w_out = at.Linear(LayerTensor(i, "xm.w_out"));
-    layer.xm.w_gates = at.Float(LayerTensor(i, "xm.w_gates"));
-    layer.xm.gate_bias = at.Float(LayerTensor(i, "xm.gate_bias"));
-    layer.xm.head_norm = at.Float(LayerTensor(i, "xm.head_norm"));
-    layer.xm.out_norm = at.Float(LayerTensor(i, "xm.out_norm"));
+    layer.gd = GatedDeltaViews(at);
   }
-  layer.ffn_norm = at.Float(LayerTensor(i, "ffn_norm"));
-  layer.ffn.w_in = at.Linear(LayerTensor(i, "ffn.w_in"));
-  layer.ffn.w_out = at.Linear(LayerTensor(i, "ffn.w_out"));
-  layer.ffn.out_norm = at.Float(LayerTensor(i, "ffn.out_norm"));
+  layer.ffn_norm = at.Float("ffn_norm");
+  if (layer.ffn_kind == FfnKind::kMoe) layer.moe = MoeViews(at, c);
+  if (layer.ffn_kind == FfnKind::kDense) {
+    layer.ffn = {at.Linear("ffn.w_in"), at.Linear("ffn.w_out"), at.Float("ffn.out_norm")};
+  } else if (c.moe.n_shared > 0) {
+    layer.ffn = {at.Linear("moe.shared_in"), at.Linear("moe.shared_out"),
+                 at.Float("moe.shared_norm")};
+  }
   return layer;
 }
 
@@ -218,7 +257,7 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
   }
   if (end != file.size()) return Corrupt(path, "bytes after the last tensor");
   for (int i = 0; i < config.n_layers; ++i) {
-    weights.layers_.push_back(LayerViews(lookup, i, config.layers[static_cast<size_t>(i)]));
+    weights.layers_.push_back(LayerViews(lookup, i, config));
   }
   if (config.quant.enabled) {
     weights.embedding_ = lookup.Int8Rows("embedding");

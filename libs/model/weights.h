@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "base/file.h"
 #include "config/model_config.h"
+#include "layers/moe.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -47,13 +48,30 @@ struct SwigluWeights {
   const float* out_norm = nullptr;
 };
 
+// Routed experts, their matrices stacked; the shared expert is LayerWeights::ffn.
+struct MoeWeights {
+  MoeRouter router;
+  LinearView w_in;                  // [n_routed * 2 * d_expert][d_model]
+  LinearView w_out;                 // [n_routed * d_model][d_expert]
+  const float* out_norm = nullptr;  // [n_routed][d_expert]
+};
+
 struct LayerWeights {
   LayerKind kind = LayerKind::kGatedDelta;
+  FfnKind ffn_kind = FfnKind::kDense;
   const float* mixer_norm = nullptr;
-  GatedDeltaWeights gd;  // filled when kind is kGatedDelta
-  MlstmWeights xm;       // filled when kind is kMlstm
+  GatedDeltaWeights gd;  // GD and SK
+  MlstmWeights xm;       // XM
   const float* ffn_norm = nullptr;
-  SwigluWeights ffn;
+  SwigluWeights ffn;  // the dense feed-forward, or the shared expert
+  MoeWeights moe;
+};
+
+// The looped block's injection (math-backbone 4.2); empty without loops.
+struct LoopWeights {
+  const float* norm = nullptr;
+  std::vector<float> abar;  // [d_model] what stays of the state per loop
+  std::vector<float> bbar;  // [d_model] gain of the input
 };
 
 // Immutable after Map; owns the map, so views live as long as it does.
@@ -64,6 +82,7 @@ class Weights {
   Weights() = default;
 
   const std::vector<LayerWeights>& layers() const { return layers_; }
+  const LoopWeights& loop() const { return loop_; }
   const Int8RowsView& embedding() const { return embedding_; }       // quantised models
   const float* dense_embedding() const { return dense_embedding_; }  // [vocab][d_model] otherwise
   const float* final_norm() const { return final_norm_; }
@@ -72,6 +91,7 @@ class Weights {
  private:
   MmapFile file_;
   std::vector<LayerWeights> layers_;
+  LoopWeights loop_;
   Int8RowsView embedding_{};
   const float* dense_embedding_ = nullptr;
   const float* final_norm_ = nullptr;

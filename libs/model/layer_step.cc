@@ -1,0 +1,168 @@
+#include "model/layer_step.h"
+
+#include <algorithm>
+
+#include "layers/gated_delta.h"
+#include "layers/mlstm.h"
+#include "layers/short_conv.h"
+#include "layers/swiglu.h"
+#include "model/dense.h"
+#include "tensor/vec.h"
+
+namespace chimera {
+namespace {
+
+int Width(const ModelConfig& c) { return c.n_heads * c.head_dim; }
+
+int WidestHidden(const ModelConfig& c) {
+  return std::max(c.d_ff, std::max(1, c.moe.n_shared) * c.moe.d_expert);
+}
+
+int WidestInput(const ModelConfig& c) { return std::max({c.d_model, WidestHidden(c), Width(c)}); }
+
+// Rows [expert * rows, ...) of experts' matrices stacked in one.
+LinearView RowsOf(const LinearView& stacked, int expert, int rows) {
+  LinearView view = stacked;
+  view.rows = rows;
+  if (stacked.dense != nullptr) {
+    view.dense = stacked.dense + int64_t{expert} * rows * stacked.cols;
+  } else {
+    view.ternary = ExpertRows(stacked.ternary, expert, rows);
+  }
+  return view;
+}
+
+}  // namespace
+
+LayerStep::LayerStep(const ModelConfig& config, int max_tokens, ExecContext* exec)
+    : c_(config),
+      linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
+      expert_(config.quant.enabled, config.moe.n_routed > 0 ? max_tokens : 0, WidestInput(config),
+              exec) {
+  const auto tokens = static_cast<size_t>(max_tokens);
+  if (c_.moe.n_routed > 0) {
+    for (auto* rows : {&ffn_in_, &expert_out_}) {
+      rows->resize(tokens * static_cast<size_t>(c_.d_model));
+    }
+  }
+  delta_.resize(tokens * static_cast<size_t>(c_.d_model));
+  projected_.resize(tokens * static_cast<size_t>(std::max(4 * Width(c_), 2 * WidestHidden(c_))));
+  mixed_.resize(tokens * static_cast<size_t>(WidestInput(c_)));
+  gates_.resize(tokens * static_cast<size_t>(2 * c_.n_heads));
+}
+
+void LayerStep::Run(const LayerWeights& layer, int n, float* state, float* x) {
+  linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
+  if (layer.kind == LayerKind::kGatedDelta) {
+    GatedDeltaMixer(layer.gd, n, state);
+  } else {
+    MlstmMixer(layer.xm, n, state);
+  }
+  AddDelta(n, x);
+  linear_.Norm(x, layer.ffn_norm, n, c_.d_model);
+  if (layer.ffn_kind == FfnKind::kMoe) {
+    MoeFfn(layer, n);
+  } else {
+    SwigluFfn(layer.ffn, n);
+  }
+  AddDelta(n, x);
+}
+
+void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state) {
+  const int heads = c_.n_heads, width = Width(c_);
+  linear_.Linear(w.w_in, n, projected_.data());
+  DenseRows(w.w_gates, 2 * heads, c_.d_model, linear_.normed(), n, gates_.data());
+  float* matrices = state + kConvState * 3 * width;
+  for (int t = 0; t < n; ++t) {
+    float* qkv = projected_.data() + int64_t{t} * 4 * width;
+    float* gate = gates_.data() + t * 2 * heads;
+    float* out = mixed_.data() + int64_t{t} * width;
+    ShortConv().step(qkv, w.conv, state, 3 * width, 3 * width, qkv);
+    GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
+    GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
+    for (int h = 0; h < heads; ++h) {
+      gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
+      gate_sums_.beta += static_cast<double>(gate[heads + h]);
+      const float* at = qkv + h * kHeadDim;
+      GatedDelta().step(matrices + h * kHeadState, at, at + width, at + 2 * width, gate[h],
+                        gate[heads + h], out + h * kHeadDim);
+    }
+    GatedDelta().head_norm(out, qkv + 3 * width, w.head_norm, heads, out, nullptr);
+  }
+  gate_sums_.count += int64_t{n} * heads;
+  linear_.Norm(mixed_.data(), w.out_norm, n, width);
+  linear_.Linear(w.w_out, n, delta_.data());
+}
+
+void LayerStep::MlstmMixer(const MlstmWeights& w, int n, float* state) {
+  const int heads = c_.n_heads, width = Width(c_);
+  linear_.Linear(w.w_in, n, projected_.data());
+  DenseRows(w.w_gates, 2 * heads, c_.d_model, linear_.normed(), n, gates_.data());
+  float* vectors = state + heads * kHeadState;
+  float* frames = vectors + heads * kHeadDim;
+  for (int t = 0; t < n; ++t) {
+    const float* qkv = projected_.data() + int64_t{t} * 4 * width;
+    float* gate = gates_.data() + t * 2 * heads;
+    float* out = mixed_.data() + int64_t{t} * width;
+    Mlstm().gate_cap(gate, w.gate_bias, 1, 2 * heads, gate);
+    for (int h = 0; h < heads; ++h) {
+      const float* at = qkv + h * kHeadDim;
+      Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, at, at + width,
+                   at + 2 * width, gate[h], gate[heads + h], out + h * kHeadDim);
+    }
+    Mlstm().head_norm(out, qkv + 3 * width, w.head_norm, 1, heads, out, nullptr);
+  }
+  linear_.Norm(mixed_.data(), w.out_norm, n, width);
+  linear_.Linear(w.w_out, n, delta_.data());
+}
+
+void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {
+  const int d_ff = w.w_in.rows / 2;
+  linear_.Linear(w.w_in, n, projected_.data());
+  for (int t = 0; t < n; ++t) {
+    const float* gate = projected_.data() + int64_t{t} * 2 * d_ff;
+    Swiglu().forward(gate, gate + d_ff, d_ff, mixed_.data() + int64_t{t} * d_ff);
+  }
+  linear_.Norm(mixed_.data(), w.out_norm, n, d_ff);
+  linear_.Linear(w.w_out, n, delta_.data());
+}
+
+// math-backbone 6.1. An expert runs the tokens that picked it; outputs are added to the shared
+// expert's in the order of the experts' index.
+void LayerStep::MoeFfn(const LayerWeights& layer, int n) {
+  const MoeWeights& w = layer.moe;
+  const int d = c_.d_model, d_expert = c_.moe.d_expert;
+  std::copy_n(linear_.normed(), int64_t{n} * d, ffn_in_.data());
+  RouteTokens(w.router, ffn_in_.data(), n, &route_);
+  if (layer.ffn.out_norm != nullptr) {
+    SwigluFfn(layer.ffn, n);
+  } else {
+    std::fill_n(delta_.begin(), int64_t{n} * d, 0.0f);
+  }
+  for (int e = 0; e < w.router.n_experts; ++e) {
+    const int rows = route_.count[e], first = route_.begin[e];
+    if (rows == 0) continue;
+    for (int i = 0; i < rows; ++i) {
+      std::copy_n(ffn_in_.data() + int64_t{route_.rows[first + i]} * d, d,
+                  mixed_.data() + int64_t{i} * d);
+    }
+    expert_.Load(mixed_.data(), rows, d);
+    expert_.Linear(RowsOf(w.w_in, e, 2 * d_expert), rows, projected_.data());
+    for (int i = 0; i < rows; ++i) {
+      const float* gate = projected_.data() + int64_t{i} * 2 * d_expert;
+      Swiglu().forward(gate, gate + d_expert, d_expert, mixed_.data() + int64_t{i} * d_expert);
+    }
+    expert_.Norm(mixed_.data(), w.out_norm + int64_t{e} * d_expert, rows, d_expert);
+    expert_.Linear(RowsOf(w.w_out, e, d), rows, expert_out_.data());
+    for (int i = 0; i < rows; ++i) {
+      Moe().add_scaled(expert_out_.data() + int64_t{i} * d, route_.weights[first + i], d,
+                       delta_.data() + int64_t{route_.rows[first + i]} * d);
+    }
+  }
+}
+
+void LayerStep::AddDelta(int n, float* x) const {
+  for (int i = 0; i < n * c_.d_model; ++i) x[i] = x[i] + delta_[static_cast<size_t>(i)];
+}
+
+}  // namespace chimera

@@ -1,0 +1,92 @@
+#include "model/linear_step.h"
+
+#include <cstring>
+
+#include "layers/rms_norm.h"
+#include "model/dense.h"
+#include "ternary/ternary.h"
+
+namespace chimera {
+namespace {
+
+// Multiply-adds below which waking other threads costs more than it saves.
+constexpr int64_t kParallelMacs = 8 << 20;
+
+// Runs part(begin, end) over row tiles, on several threads when it is worth it. Every row is its
+// own sum, so the cut changes nothing.
+template <typename Part>
+void ForTiles(ExecContext* exec, int begin, int end, int64_t macs, const Part& part) {
+  if (exec->threads() == 1 || macs < kParallelMacs) {
+    part(begin, end);
+    return;
+  }
+  const int64_t parts = int64_t{exec->threads()} * 4, tiles = end - begin;
+  exec->ParallelFor(parts, [&](int64_t i) {
+    part(begin + static_cast<int>(tiles * i / parts),
+         begin + static_cast<int>(tiles * (i + 1) / parts));
+  });
+}
+
+}  // namespace
+
+LinearStep::LinearStep(bool quantized, int max_tokens, int widest, ExecContext* exec)
+    : quantized_(quantized), exec_(exec) {
+  const size_t floats = static_cast<size_t>(max_tokens) * static_cast<size_t>(widest);
+  normed_.resize(floats);
+  q_.resize(floats);
+  scales_.resize(floats / kActBlock);
+  sums_.resize(floats / kActBlock);
+}
+
+void LinearStep::Norm(const float* in, const float* gamma, int n, int cols) {
+  RmsNorm().forward(in, gamma, n, cols, normed_.data(), nullptr);
+  Quantize(n, cols);
+}
+
+void LinearStep::Load(const float* in, int n, int cols) {
+  if (in != normed_.data()) {
+    std::memcpy(normed_.data(), in,
+                static_cast<size_t>(n) * static_cast<size_t>(cols) * sizeof(float));
+  }
+  Quantize(n, cols);
+}
+
+void LinearStep::Quantize(int n, int cols) {
+  if (quantized_) {
+    QuantizeActivations(normed_.data(), n, cols, q_.data(), scales_.data(), sums_.data());
+  }
+}
+
+void LinearStep::Linear(const LinearView& w, int n, float* out) {
+  LinearTiles(w, 0, RowTiles(w.rows), n, out, w.rows);
+}
+
+void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,
+                             int64_t out_stride) {
+  if (w.dense != nullptr) {
+    const int row = tile_begin * kRowTile;
+    const int rows = (tile_end * kRowTile < w.rows ? tile_end * kRowTile : w.rows) - row;
+    for (int t = 0; t < n; ++t) {
+      DenseRows(w.dense + int64_t{row} * w.cols, rows, w.cols, normed_.data() + int64_t{t} * w.cols,
+                1, out + t * out_stride + row);
+    }
+    return;
+  }
+  const int64_t macs = int64_t{tile_end - tile_begin} * kRowTile * w.cols * n;
+  ForTiles(exec_, tile_begin, tile_end, macs, [&](int begin, int end) {
+    if (n == 1) {
+      TernaryGemv(w.ternary, begin, end, q_.data(), scales_.data(), sums_.data(), out);
+    } else {
+      TernaryGemm(w.ternary, begin, end, n, q_.data(), scales_.data(), sums_.data(), out,
+                  out_stride);
+    }
+  });
+}
+
+void LinearStep::Int8Rows(const Int8RowsView& w, int n, float* out) {
+  ForTiles(exec_, 0, RowTiles(w.rows), int64_t{w.rows} * w.cols * n, [&](int begin, int end) {
+    Int8Gemm(w, begin, end, n, q_.data(), scales_.data(), out, w.rows);
+  });
+}
+
+}  // namespace chimera

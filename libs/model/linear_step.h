@@ -1,0 +1,46 @@
+// Norm, int8 activations and linear maps of the serving plane, for up to max_tokens tokens at once.
+// The norm and the quantised vector are made once and shared by every map that reads them
+// (math-backbone 8.1).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/exec_context.h"
+#include "model/weights.h"
+
+namespace chimera {
+
+// Scratch of a running stream: nothing allocates after the constructor. Thread-compatible.
+class LinearStep {
+ public:
+  // widest: the most columns of any input.
+  LinearStep(bool quantized, int max_tokens, int widest, ExecContext* exec);
+
+  // normed = gamma * RMSNorm(in), in [n][cols], and its int8 form when the model is quantised.
+  void Norm(const float* in, const float* gamma, int n, int cols);
+  // Takes rows that are normalised already.
+  void Load(const float* in, int n, int cols);
+
+  // out[t][row] = w * normed[t] for the n tokens of the last Norm or Load.
+  void Linear(const LinearView& w, int n, float* out);
+  // The rows of tiles [tile_begin, tile_end) only; out is indexed by the absolute row.
+  void LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,
+                   int64_t out_stride);
+  // The same for int8 rows.
+  void Int8Rows(const Int8RowsView& w, int n, float* out);
+
+  const float* normed() const { return normed_.data(); }
+
+ private:
+  void Quantize(int n, int cols);
+
+  const bool quantized_;
+  ExecContext* const exec_;
+  std::vector<float> normed_;
+  std::vector<int8_t> q_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_;
+};
+
+}  // namespace chimera

@@ -1,0 +1,102 @@
+#include "model/network_layer.h"
+
+#include "model/layout.h"
+
+namespace chimera {
+
+FloatParam BindFloat(Parameters* parameters, const std::string& name) {
+  const Parameters::Entry& e = parameters->entry(name);
+  return {parameters->values().data() + e.offset, parameters->grads().data() + e.offset,
+          e.spec.rows, e.spec.cols};
+}
+
+LinearParam BindLinear(Parameters* parameters, const std::string& name, bool quantized) {
+  LinearParam linear;
+  linear.param = BindFloat(parameters, name);
+  linear.quantized = quantized;
+  return linear;
+}
+
+NetworkLayer::NetworkLayer(const ModelConfig& config, int index, Parameters* parameters)
+    : config_(config),
+      index_(index),
+      kind_(config.layers[static_cast<size_t>(index)]),
+      quantized_(config.quant.enabled) {
+  auto name = [&](const char* rest) { return LayerTensor(index, rest); };
+  mixer_norm_ = BindFloat(parameters, name("mixer_norm"));
+  BindMixer(LayerTensor(index, kind_ == LayerKind::kMlstm ? "xm." : "gd."), parameters);
+  ffn_norm_ = BindFloat(parameters, name("ffn_norm"));
+  BindFfn(parameters);
+}
+
+void NetworkLayer::BindFfn(Parameters* parameters) {
+  auto name = [&](const char* rest) { return LayerTensor(index_, rest); };
+  const bool moe = config_.ffn[static_cast<size_t>(index_)] == FfnKind::kMoe;
+  if (moe) {
+    moe_.router = BindFloat(parameters, name("moe.router"));
+    moe_.bias = BindFloat(parameters, name("moe.bias")).value;
+    moe_.gain = BindFloat(parameters, name("moe.out_norm"));
+    experts_in_ = BindLinear(parameters, name("moe.w_in"), quantized_);
+    experts_out_ = BindLinear(parameters, name("moe.w_out"), quantized_);
+    moe_.w_in = &experts_in_;
+    moe_.w_out = &experts_out_;
+    picks_.resize(static_cast<size_t>(config_.moe.n_routed));
+    if (config_.moe.n_shared == 0) return;
+  }
+  ffn_in_ = BindLinear(parameters, name(moe ? "moe.shared_in" : "ffn.w_in"), quantized_);
+  ffn_out_norm_ = BindFloat(parameters, name(moe ? "moe.shared_norm" : "ffn.out_norm"));
+  ffn_out_ = BindLinear(parameters, name(moe ? "moe.shared_out" : "ffn.w_out"), quantized_);
+}
+
+void NetworkLayer::BindMixer(const std::string& prefix, Parameters* parameters) {
+  w_in_ = BindLinear(parameters, prefix + "w_in", quantized_);
+  w_gates_ = BindFloat(parameters, prefix + "w_gates");
+  out_norm_ = BindFloat(parameters, prefix + "out_norm");
+  w_out_ = BindLinear(parameters, prefix + "w_out", quantized_);
+  if (kind_ == LayerKind::kMlstm) {
+    xm_ = {BindFloat(parameters, prefix + "gate_bias"), BindFloat(parameters, prefix + "head_norm")};
+    return;
+  }
+  gd_ = {BindFloat(parameters, prefix + "conv"), BindFloat(parameters, prefix + "a_log"),
+         BindFloat(parameters, prefix + "dt_bias"), BindFloat(parameters, prefix + "head_norm")};
+}
+
+void NetworkLayer::Prepare(ExecContext* exec) {
+  for (LinearParam* w : {&w_in_, &w_out_, &ffn_in_, &ffn_out_, &experts_in_, &experts_out_}) {
+    if (w->param.value != nullptr) PrepareLinear(exec, w);
+  }
+}
+
+Var* NetworkLayer::Mixer(Tape* tape, const TrainBatch& batch, Var* x) {
+  const int width = config_.n_heads * config_.head_dim, heads = config_.n_heads;
+  const LinearInput in = NormQuantize(tape, x, mixer_norm_, quantized_);
+  const auto proj = Linear(tape, in, &w_in_, {3 * width, width});
+  const auto gates = FloatLinear(tape, in, w_gates_, {heads, heads});
+  Var* y = kind_ == LayerKind::kMlstm
+               ? MlstmMixer(tape, batch, xm_, proj[0], proj[1], gates[0], gates[1])
+               : GatedDeltaMixer(tape, batch, gd_, proj[0], proj[1], gates[0], gates[1]);
+  const LinearInput mixed = NormQuantize(tape, y, out_norm_, quantized_);
+  return Linear(tape, mixed, &w_out_, {config_.d_model})[0];
+}
+
+Var* NetworkLayer::Ffn(Tape* tape, Var* x) {
+  const LinearInput in = NormQuantize(tape, x, ffn_norm_, quantized_);
+  if (picks_.empty()) return DenseFfn(tape, in);
+  Var* shared = config_.moe.n_shared > 0 ? DenseFfn(tape, in) : nullptr;
+  return MoeExperts(tape, in, shared, moe_, picks_.data());
+}
+
+Var* NetworkLayer::DenseFfn(Tape* tape, const LinearInput& in) {
+  const int width = ffn_in_.param.rows / 2;
+  const auto gate_up = Linear(tape, in, &ffn_in_, {width, width});
+  Var* hidden = SwigluProduct(tape, gate_up[0], gate_up[1]);
+  const LinearInput down = NormQuantize(tape, hidden, ffn_out_norm_, quantized_);
+  return Linear(tape, down, &ffn_out_, {config_.d_model})[0];
+}
+
+Var* NetworkLayer::Forward(Tape* tape, const TrainBatch& batch, Var* x) {
+  x = Residual(tape, x, Mixer(tape, batch, x));
+  return Residual(tape, x, Ffn(tape, x));
+}
+
+}  // namespace chimera

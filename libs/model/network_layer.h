@@ -1,0 +1,68 @@
+// One layer of the network as it trains: its parameters, and x += Mixer(x), x += FFN(x) on the tape
+// (math-backbone 0.1; every linear input is normalised). The serving form is model/layer_step.h.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/exec_context.h"
+#include "config/model_config.h"
+#include "layers/linear_op.h"
+#include "layers/mixer_ops.h"
+#include "layers/moe_op.h"
+#include "layers/train_batch.h"
+#include "model/network.h"
+#include "tensor/tape.h"
+
+namespace chimera {
+
+// Binds parameters by name: "embedding", "layers.3.gd.w_in".
+FloatParam BindFloat(Parameters* parameters, const std::string& name);
+LinearParam BindLinear(Parameters* parameters, const std::string& name, bool quantized);
+
+// Thread-compatible. The parameters must outlive it.
+class NetworkLayer {
+ public:
+  NetworkLayer(const ModelConfig& config, int index, Parameters* parameters);
+
+  // Re-derives the quantised forms.
+  void Prepare(ExecContext* exec);
+  // batch.start, .end point at this layer's state of this iteration.
+  Var* Forward(Tape* tape, const TrainBatch& batch, Var* x);
+
+  // How often each routed expert was picked since the last ClearPicks; empty without experts.
+  std::span<const int64_t> picks() const { return picks_; }
+  void ClearPicks() { std::fill(picks_.begin(), picks_.end(), 0); }
+
+ private:
+  void BindMixer(const std::string& prefix, Parameters* parameters);
+  Var* Mixer(Tape* tape, const TrainBatch& batch, Var* x);
+  void BindFfn(Parameters* parameters);
+  Var* Ffn(Tape* tape, Var* x);
+  Var* DenseFfn(Tape* tape, const LinearInput& in);
+
+  const ModelConfig& config_;
+  const int index_;
+  const LayerKind kind_;
+  const bool quantized_;
+  FloatParam mixer_norm_;
+  LinearParam w_in_;
+  FloatParam w_gates_;
+  GatedDeltaParams gd_;
+  MlstmParams xm_;
+  FloatParam out_norm_;
+  LinearParam w_out_;
+  FloatParam ffn_norm_;
+  // The dense feed-forward, or the shared expert.
+  LinearParam ffn_in_;
+  FloatParam ffn_out_norm_;
+  LinearParam ffn_out_;
+  MoeParams moe_;
+  LinearParam experts_in_, experts_out_;
+  std::vector<int64_t> picks_;
+};
+
+}  // namespace chimera
