@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 #include "layers/gated_delta.h"
 #include "layers/head.h"
+#include "layers/loop.h"
 #include "layers/mlstm.h"
 #include "layers/moe.h"
 #include "layers/rms_norm.h"
@@ -19,6 +20,7 @@ namespace chimera {
   extern const GatedDeltaTrainKernels kGatedDeltaTrain; \
   extern const MlstmKernels kMlstm;                     \
   extern const MoeKernels kMoe;                         \
+  extern const LoopKernels kLoop;                       \
   extern const MlstmTrainKernels kMlstmTrain;           \
   }
 
@@ -71,6 +73,8 @@ const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
 const MoeKernels& MoeFor(Isa isa) { return CHIMERA_PICK(isa, kMoe); }
 const MoeKernels& Moe() { return MoeFor(BestIsa()); }
+const LoopKernels& LoopFor(Isa isa) { return CHIMERA_PICK(isa, kLoop); }
+const LoopKernels& Loop() { return LoopFor(BestIsa()); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);
