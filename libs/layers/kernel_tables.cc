@@ -2,7 +2,9 @@
 #include "base/cpu.h"
 #include "layers/gated_delta.h"
 #include "layers/head.h"
+#include "layers/loop.h"
 #include "layers/mlstm.h"
+#include "layers/moe.h"
 #include "layers/rms_norm.h"
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
@@ -17,6 +19,8 @@ namespace chimera {
   extern const GatedDeltaKernels kGatedDelta;           \
   extern const GatedDeltaTrainKernels kGatedDeltaTrain; \
   extern const MlstmKernels kMlstm;                     \
+  extern const MoeKernels kMoe;                         \
+  extern const LoopKernels kLoop;                       \
   extern const MlstmTrainKernels kMlstmTrain;           \
   }
 
@@ -67,6 +71,10 @@ const GatedDeltaKernels& GatedDeltaFor(Isa isa) { return CHIMERA_PICK(isa, kGate
 const GatedDeltaKernels& GatedDelta() { return GatedDeltaFor(BestIsa()); }
 const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
+const MoeKernels& MoeFor(Isa isa) { return CHIMERA_PICK(isa, kMoe); }
+const MoeKernels& Moe() { return MoeFor(BestIsa()); }
+const LoopKernels& LoopFor(Isa isa) { return CHIMERA_PICK(isa, kLoop); }
+const LoopKernels& Loop() { return LoopFor(BestIsa()); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);

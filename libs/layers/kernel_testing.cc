@@ -52,6 +52,11 @@ Doubles Golden(const std::string& file, const std::string& golden_case, const st
   const nlohmann::json* node = &GoldenFile(file);
   std::stringstream path("cases/" + golden_case + "/" + group + "/" + name);
   for (std::string part; std::getline(path, part, '/');) {
+    if (part.empty()) continue;  // no group
+    if (node->is_array() && std::stoul(part) < node->size()) {
+      node = &(*node)[std::stoul(part)];
+      continue;
+    }
     if (!node->is_object() || !node->contains(part)) {
       ADD_FAILURE() << file << " lacks " << path.str();
       return {};
@@ -59,7 +64,7 @@ Doubles Golden(const std::string& file, const std::string& golden_case, const st
     node = &(*node)[part];
   }
   Doubles out;
-  Flatten((*node)["data"], &out);
+  Flatten(node->is_object() ? (*node)["data"] : *node, &out);
   return out;
 }
 

@@ -12,8 +12,8 @@ namespace chimera {
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
 
-// An array of tests/golden/<file>.json, flattened: cases.<case>.<group>.<name>; '/' in name
-// descends.
+// An array or number of tests/golden/<file>.json, flattened: cases.<case>.<group>.<name>; '/' in
+// name descends, into lists by index; an empty group is skipped.
 Doubles Golden(const std::string& file, const std::string& golden_case, const std::string& group,
                const std::string& name);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "layers/linear_operand.h"
 #include "layers/rms_norm.h"
 #include "layers/token_blocks.h"
 #include "tensor/kernels.h"
@@ -22,17 +23,6 @@ void ForTiles(ExecContext* exec, int rows, const Body& body) {
     const int64_t begin = task * kTilesPerTask;
     body(static_cast<int>(begin), static_cast<int>(std::min(tiles, begin + kTilesPerTask)));
   });
-}
-
-// A matrix in the form backward products take: bf16 where that is fast, else float.
-struct Operand {
-  const float* f32 = nullptr;
-  const uint16_t* bf16 = nullptr;
-};
-
-Operand Sub(const Operand& x, int64_t offset) {
-  return {x.f32 == nullptr ? nullptr : x.f32 + offset,
-          x.bf16 == nullptr ? nullptr : x.bf16 + offset};
 }
 
 void Product(ExecContext* exec, const MatmulShape& shape, const Operand& a, const Operand& b,
@@ -76,12 +66,6 @@ Operand InputOperand(Tape* tape, const LinearInput& input, bool bf16) {
                           out + t * cols);
   });
   return {out, nullptr};
-}
-
-Operand WeightOperand(const LinearParam& w) {
-  if (!w.quantized) return {w.param.value, nullptr};
-  return {w.back_float.empty() ? nullptr : w.back_float.data(),
-          w.back_bf16.empty() ? nullptr : w.back_bf16.data()};
 }
 
 // dX (+)= dY W and dW += dY^T X for one output.

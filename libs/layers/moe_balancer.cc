@@ -1,0 +1,60 @@
+#include "layers/moe_balancer.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+#include "layers/moe.h"
+
+namespace chimera {
+
+double MoeBalanceRate(double u, int64_t t, int64_t steps_total) {
+  return 20 * t > 19 * steps_total ? 0.0 : u;
+}
+
+double MaxViolation(std::span<const double> counts) {
+  const double sum = std::accumulate(counts.begin(), counts.end(), 0.0);
+  if (!(sum > 0)) return 0.0;
+  const double top = *std::max_element(counts.begin(), counts.end());
+  return top * static_cast<double>(counts.size()) / sum - 1;
+}
+
+MoeBalancer::MoeBalancer(int n_experts, const MoeBalancerOptions& options)
+    : options_(options), n_(static_cast<size_t>(n_experts)), state_(1 + 2 * n_) {
+  CHIMERA_CHECK(n_experts >= kMoePicks && options.global_tokens > 0);
+  CHIMERA_CHECK(options.count_decay >= 0 && options.count_decay < 1);
+}
+
+void MoeBalancer::Update(std::span<const int64_t> picks, double u, std::span<float> bias) {
+  CHIMERA_CHECK(picks.size() == n_ && bias.size() == n_);
+  const int64_t sum = std::accumulate(picks.begin(), picks.end(), int64_t{0});
+  if (sum == 0) return;
+  const std::vector<double> counts(picks.begin(), picks.end());
+  batch_violation_ = MaxViolation(counts);
+
+  const double tokens = static_cast<double>(sum) / kMoePicks;
+  const double keep = std::max(0.0, 1.0 - tokens / options_.global_tokens);
+  const double decay = tokens_seen() > 0 ? options_.count_decay : 0.0;  // the first step fills it
+  for (size_t i = 0; i < n_; ++i) {
+    global()[i] = keep * global()[i] + counts[i];
+    damped()[i] = decay * damped()[i] + (1 - decay) * counts[i];
+  }
+  state_[0] += tokens;
+  if (u == 0) return;
+
+  const double mean =
+      std::accumulate(damped().begin(), damped().end(), 0.0) / static_cast<double>(n_);
+  std::vector<double> moved(bias.begin(), bias.end());
+  for (size_t i = 0; i < n_; ++i) {
+    const double gap = mean - damped()[i];
+    moved[i] += gap > 0 ? u : gap < 0 ? -u : 0.0;
+  }
+  const double centre = std::accumulate(moved.begin(), moved.end(), 0.0) / static_cast<double>(n_);
+  for (size_t i = 0; i < n_; ++i) bias[i] = static_cast<float>(moved[i] - centre);
+}
+
+double MoeBalancer::global_violation() const {
+  return MaxViolation(std::span(state_).subspan(1 + n_, n_));
+}
+
+}  // namespace chimera

@@ -1,0 +1,54 @@
+// Balancing experts without an auxiliary loss (arXiv 2408.15664; math-backbone 6.3): after every
+// optimizer step each expert's bias moves by u towards the mean load. No gradient is involved.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace chimera {
+
+struct MoeBalancerOptions {
+  // Counts are damped by c = decay * c + (1 - decay) * picks before the sign is taken; 0: off. For
+  // steps of few tokens, where the sign jitters; 0.9 there.
+  double count_decay = 0.0;
+  // Tokens over which the global imbalance forgets, as the time constant of an average.
+  double global_tokens = 1 << 20;
+};
+
+// u of step t = 1..steps_total: zero in the last 5 %, so that the model ends with a fixed router.
+double MoeBalanceRate(double u, int64_t t, int64_t steps_total);
+
+// max_i c_i / mean(c) - 1; 0 when nothing was picked.
+double MaxViolation(std::span<const double> counts);
+
+// One layer's. Thread-compatible.
+class MoeBalancer {
+ public:
+  MoeBalancer(int n_experts, const MoeBalancerOptions& options);
+
+  // picks [n_experts]: how often each expert was picked over all tokens and all executed loops of
+  // one step. bias += u sign(mean - c), sign(0) = 0, then re-centred to mean 0; u = 0 leaves the
+  // bias alone and only measures. A step without picks changes nothing.
+  void Update(std::span<const int64_t> picks, double u, std::span<float> bias);
+
+  // Of the last step, and of the average over global_tokens (over all tokens so far when fewer).
+  double batch_violation() const { return batch_violation_; }
+  double global_violation() const;
+  // Tokens the global figure rests on; below global_tokens it is not yet an average of that length.
+  double tokens_seen() const { return state_[0]; }
+
+  // Everything that a resumed run needs, to be written and overwritten as numbers.
+  std::span<double> state() { return state_; }
+
+ private:
+  std::span<double> damped() { return std::span(state_).subspan(1, n_); }
+  std::span<double> global() { return std::span(state_).subspan(1 + n_, n_); }
+
+  MoeBalancerOptions options_;
+  size_t n_;
+  double batch_violation_ = 0.0;
+  std::vector<double> state_;  // tokens seen, damped counts, global counts
+};
+
+}  // namespace chimera
