@@ -79,19 +79,6 @@ absl::Status CheckTrainable(const ModelConfig& model) {
         "): training and serving of TM and SK layers comes with the backbone; use a pattern of GD "
         "and XM, for example configs/recipes/nano-books.json"));
   }
-  for (size_t i = 0; i < model.ffn.size(); ++i) {
-    if (model.ffn[i] == FfnKind::kDense) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "layer ", i,
-        " has a mixture of experts: training and serving of experts comes with the backbone; set "
-        "backbone.moe.enabled to false"));
-  }
-  if (model.loop.enabled) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "layers ", model.loop.first_layer, "..", model.loop.last_layer,
-        " are looped: training and serving of loops comes with the backbone; set looping.enabled "
-        "to false"));
-  }
   return absl::OkStatus();
 }
 

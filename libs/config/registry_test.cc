@@ -104,7 +104,7 @@ TEST(Registry, SwitchesThatDoNothingYetArePending) {
   std::map<std::string, KeyRole> roles;
   for (const KeyEntry& entry : CoverageOf("chimera-5.3.json", "")) roles[entry.path] = entry.role;
   for (const char* path :
-       {"byte_level.enabled", "multimodal.enabled", "efla.enabled", "span_inference.enabled",
+       {"byte_level.enabled", "multimodal.enabled", "span_inference.enabled",
         "quantization.sherry_mode.enabled", "training.phases[sft].lr", "entropy_valve.enabled"}) {
     EXPECT_EQ(roles.at(path), KeyRole::kPending) << path;
   }

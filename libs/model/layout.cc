@@ -6,6 +6,9 @@
 namespace chimera {
 namespace {
 
+constexpr int kDepthRouterHidden = 192;  // math-backbone 5: 2560 - 192 - 6
+constexpr int kDepthRouterDepths = 6;
+
 // Collects the tensors of one layer under its prefix.
 class LayerList {
  public:

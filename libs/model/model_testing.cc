@@ -24,15 +24,22 @@ std::shared_ptr<const Tokenizer> TestTokenizer() {
   return tokenizer;
 }
 
-Config TestConfig(bool quantized) {
-  const std::string overlay = std::string(R"({
-    "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
-    "initializer_range": 0.08, "num_hidden_layers": 2,
-    "vocab_size": 1080, "token_ids": [1024, 1065],
+Config TestConfig(bool quantized, TestShape shape) {
+  const std::string plain = R"(
+    "num_hidden_layers": 2,
     "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
                  "moe": {"enabled": false}},
-    "looping": {"enabled": false},
-    "quantization": {"method": ")") +
+    "looping": {"enabled": false},)";
+  const std::string full = R"(
+    "num_hidden_layers": 4,
+    "backbone": {"layer_pattern": "GD XM GD GD", "layer_pattern_repeat": 1, "layer_counts": null,
+                 "moe": {"layers": [1, 3], "n_routed_experts": 4, "moe_intermediate_size": 64}},
+    "looping": {"prelude": [0, 0], "loop": [1, 2], "coda": [3, 3], "loop_range": [1, 4]},)";
+  const std::string overlay = R"({
+    "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
+    "initializer_range": 0.08, "vocab_size": 1080, "token_ids": [1024, 1065],)" +
+                              (shape == TestShape::kFull ? full : plain) +
+                              R"("quantization": {"method": ")" +
                               (quantized ? "bitnet" : "none") + "\"}}";
   auto base = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/chimera-5.3.json", 1 << 20);
   auto scale = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/scales/nano.json", 1 << 20);
@@ -67,9 +74,10 @@ std::string TestFolder(const std::string& name) {
   return path;
 }
 
-std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed) {
+std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed,
+                            TestShape shape) {
   const std::string folder = TestFolder("model_" + name);
-  auto id = WriteRandomModel(TestConfig(quantized), *TestTokenizer(), seed, folder);
+  auto id = WriteRandomModel(TestConfig(quantized, shape), *TestTokenizer(), seed, folder);
   if (!id.ok()) ADD_FAILURE() << id.status();
   return folder;
 }

@@ -13,13 +13,19 @@ namespace chimera {
 // The first 1,024 merges of the committed rank file: vocab_size 1,080.
 std::shared_ptr<const Tokenizer> TestTokenizer();
 
-// Two layers (GD XM), d_model 64, d_ff 128, vocab_size 1,080.
-Config TestConfig(bool quantized);
+enum class TestShape {
+  kPlain,  // GD XM
+  kFull,   // every part: GD, then XM with experts and GD looped 1 to 4 times (2 by default), then GD
+};
+
+// d_model 64, d_ff 128, vocab_size 1,080.
+Config TestConfig(bool quantized, TestShape shape = TestShape::kPlain);
 
 // An empty folder of this process alone (tests run side by side), removed when the process ends.
 std::string TestFolder(const std::string& name);
 
 // Such a folder with a random model in it.
-std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1);
+std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1,
+                            TestShape shape = TestShape::kPlain);
 
 }  // namespace chimera

@@ -1,17 +1,15 @@
-// The obvious twin of the whole network, for tests: one sequence, plain loops, T = double, straight
-// from math-backbone 0.1, 1.1, 2.1 and 8.1 with quantization off.
+// The obvious twin of the whole network, for tests: one sequence from a fresh state, plain loops,
+// T = double, quantization off. Where training cuts the gradient (math-backbone 4.3: only the last
+// half of a token's iterations send one), the twin takes the value of a frozen copy of the
+// parameters, so that its differences are what the tape must give.
 #pragma once
 
 #include <cmath>
 #include <string>
 #include <vector>
 
-#include "layers/gated_delta_naive.h"
-#include "layers/mlstm_naive.h"
-#include "layers/rms_norm_naive.h"
-#include "layers/short_conv_naive.h"
-#include "layers/swiglu_naive.h"
-#include "model/network.h"
+#include "layers/loop_naive.h"
+#include "model/layers_naive.h"
 
 namespace chimera {
 
@@ -20,154 +18,99 @@ class NaiveNetwork {
  public:
   NaiveNetwork(const ModelConfig& config, const Parameters& parameters)
       : c_(config),
-        parameters_(parameters),
-        values_(parameters.values().begin(), parameters.values().end()) {}
+        values_(parameters.values().begin(), parameters.values().end()),
+        start_(values_),
+        live_(c_, parameters, values_),
+        frozen_(c_, parameters, start_) {}
 
+  // What the differences move.
   std::vector<T>& values() { return values_; }
 
-  // Mean nats of one sequence from a fresh state.
+  // Mean nats of one sequence. loops: iterations of each token; empty without a loop.
   T Loss(const std::vector<int32_t>& tokens, const std::vector<int32_t>& targets,
-         const std::vector<uint8_t>& reset) const {
-    const int n = static_cast<int>(tokens.size()), d = c_.d_model;
-    std::vector<T> x(static_cast<size_t>(n * d));
-    for (int t = 0; t < n; ++t) {
-      for (int i = 0; i < d; ++i) x[size_t(t * d + i)] = At("embedding")[tokens[size_t(t)] * d + i];
-    }
-    for (int l = 0; l < c_.n_layers; ++l) {
-      const std::vector<T> in = Norm(x, LayerTensor(l, "mixer_norm"), d);
-      const bool gd = c_.layers[size_t(l)] == LayerKind::kGatedDelta;
-      const std::vector<T> y = gd ? GatedDeltaLayer(l, in, n, reset) : MlstmLayer(l, in, n, reset);
-      Add(Linear(Norm(y, LayerTensor(l, gd ? "gd.out_norm" : "xm.out_norm"), Width()),
-                 LayerTensor(l, gd ? "gd.w_out" : "xm.w_out")),
-          &x);
-      const std::vector<T> ffn =
-          Linear(Norm(x, LayerTensor(l, "ffn_norm"), d), LayerTensor(l, "ffn.w_in"));
-      std::vector<T> hidden(size_t(n) * size_t(c_.d_ff));
-      for (int t = 0; t < n; ++t) {
-        const T* row = ffn.data() + t * 2 * c_.d_ff;
-        NaiveSwiglu(row, row + c_.d_ff, c_.d_ff, hidden.data() + t * c_.d_ff);
+         const std::vector<uint8_t>& reset, const std::vector<uint8_t>& loops = {}) const {
+    std::vector<T> x = Embed(live_, tokens);
+    if (c_.loop.enabled) {
+      std::vector<T> f = Embed(frozen_, tokens);
+      for (int l = 0; l < c_.loop.first_layer; ++l) {
+        x = live_.Run(l, x, reset);
+        f = frozen_.Run(l, f, reset);
       }
-      Add(Linear(Norm(hidden, LayerTensor(l, "ffn.out_norm"), c_.d_ff),
-                 LayerTensor(l, "ffn.w_out")),
-          &x);
+      x = Loop(live_.Norm(x, "loop.norm", c_.d_model), frozen_.Norm(f, "loop.norm", c_.d_model),
+               reset, loops);
+      for (int l = c_.loop.last_layer + 1; l < c_.n_layers; ++l) x = live_.Run(l, x, reset);
+    } else {
+      for (int l = 0; l < c_.n_layers; ++l) x = live_.Run(l, x, reset);
     }
-    const std::vector<T> logits = Linear(Norm(x, "final_norm", d), "embedding");
+    const std::vector<T> logits = live_.Linear(live_.Norm(x, "final_norm", c_.d_model), "embedding");
     T sum = 0;
-    for (int t = 0; t < n; ++t) {
-      const T* row = logits.data() + int64_t{t} * c_.vocab_size;
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const T* row = logits.data() + t * size_t(c_.vocab_size);
       T total = 0;
       for (int v = 0; v < c_.vocab_size; ++v) total += std::exp(row[v]);
-      sum += std::log(total) - row[targets[size_t(t)]];
+      sum += std::log(total) - row[targets[t]];
     }
-    return sum / n;
+    return sum / static_cast<T>(tokens.size());
   }
 
  private:
-  const T* At(const std::string& name) const {
-    return values_.data() + parameters_.entry(name).offset;
-  }
-  int Width() const { return c_.n_heads * c_.head_dim; }
-
-  std::vector<T> Norm(const std::vector<T>& x, const std::string& gamma, int n) const {
-    std::vector<T> y(x.size());
-    for (size_t at = 0; at < x.size(); at += size_t(n)) {
-      NaiveRmsNorm(x.data() + at, At(gamma), n, y.data() + at);
+  std::vector<T> Embed(const NaiveLayers<T>& at, const std::vector<int32_t>& tokens) const {
+    std::vector<T> x;
+    for (int32_t token : tokens) {
+      const T* row = at.At("embedding") + int64_t{token} * c_.d_model;
+      x.insert(x.end(), row, row + c_.d_model);
     }
-    return y;
+    return x;
   }
 
-  std::vector<T> Linear(const std::vector<T>& x, const std::string& name) const {
-    const TensorSpec& spec = parameters_.entry(name).spec;
-    const T* w = At(name);
-    const size_t rows = size_t(spec.rows), cols = size_t(spec.cols), n = x.size() / cols;
-    std::vector<T> y(n * rows);
-    for (size_t t = 0; t < n; ++t) {
-      for (size_t r = 0; r < rows; ++r) {
-        for (size_t i = 0; i < cols; ++i) y[t * rows + r] += w[r * cols + i] * x[t * cols + i];
+  // u = Abar h + Bbar e for one token.
+  void Inject(const NaiveLayers<T>& at, const T* h, const T* e, std::vector<T>* u) const {
+    for (int i = 0; i < c_.d_model; ++i) {
+      T a, b;
+      NaiveLoopGains(at.At("loop.a_log")[i], at.At("loop.dt_bias")[i], at.At("loop.b")[i], &a, &b);
+      u->push_back(a * h[i] + b * e[i]);
+    }
+  }
+
+  std::vector<T> Layers(const NaiveLayers<T>& at, std::vector<T> x,
+                        const std::vector<uint8_t>& reset) const {
+    for (int l = c_.loop.first_layer; l <= c_.loop.last_layer; ++l) x = at.Run(l, x, reset);
+    return x;
+  }
+
+  std::vector<T> Loop(const std::vector<T>& e, const std::vector<T>& e_frozen,
+                      const std::vector<uint8_t>& reset, const std::vector<uint8_t>& loops) const {
+    const size_t n = reset.size(), d = size_t(c_.d_model);
+    std::vector<T> h(n * d), h_frozen(n * d);
+    for (int iteration = 1; iteration <= c_.loop.loops_max; ++iteration) {
+      std::vector<size_t> rows;
+      std::vector<uint8_t> resets;
+      std::vector<T> u, u_frozen;
+      bool pending = false;
+      for (size_t t = 0; t < n; ++t) {
+        pending = pending || reset[t] != 0;
+        if (loops[t] < iteration) continue;
+        rows.push_back(t);
+        resets.push_back(pending ? 1 : 0);
+        pending = false;
+        const bool sends = iteration - 1 > loops[t] / 2;
+        Inject(live_, (sends ? h : h_frozen).data() + t * d, e.data() + t * d, &u);
+        Inject(frozen_, h_frozen.data() + t * d, e_frozen.data() + t * d, &u_frozen);
+      }
+      if (rows.empty()) break;
+      const std::vector<T> out = Layers(live_, u, resets), fixed = Layers(frozen_, u_frozen, resets);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        std::copy_n(out.begin() + long(i * d), d, h.begin() + long(rows[i] * d));
+        std::copy_n(fixed.begin() + long(i * d), d, h_frozen.begin() + long(rows[i] * d));
       }
     }
-    return y;
-  }
-
-  static void Add(const std::vector<T>& y, std::vector<T>* x) {
-    for (size_t i = 0; i < y.size(); ++i) (*x)[i] += y[i];
-  }
-
-  // Column block [begin, begin + width) of rows of `stride`.
-  static std::vector<T> Columns(const std::vector<T>& x, int stride, int begin, int width) {
-    std::vector<T> out;
-    for (size_t at = 0; at < x.size(); at += size_t(stride)) {
-      out.insert(out.end(), x.begin() + long(at) + begin, x.begin() + long(at) + begin + width);
-    }
-    return out;
-  }
-
-  std::vector<T> GatedDeltaLayer(int l, const std::vector<T>& in, int n,
-                                 const std::vector<uint8_t>& reset) const {
-    const int width = Width(), heads = c_.n_heads;
-    const std::vector<T> proj = Linear(in, LayerTensor(l, "gd.w_in"));
-    const std::vector<T> gates = Linear(in, LayerTensor(l, "gd.w_gates"));
-    const std::vector<T> qkv = Columns(proj, 4 * width, 0, 3 * width);
-    const std::vector<T> gate = Columns(proj, 4 * width, 3 * width, width);
-    std::vector<T> conv(qkv.size()), start(size_t(3 * 3 * width));
-    NaiveShortConv(qkv.data(), At(LayerTensor(l, "gd.conv")), start.data(), reset.data(), n,
-                   3 * width, conv.data());
-    std::vector<T> y(size_t(n * width));
-    for (int h = 0; h < heads; ++h) {
-      std::vector<T> q = Columns(conv, 3 * width, 64 * h, 64);
-      std::vector<T> k = Columns(conv, 3 * width, width + 64 * h, 64);
-      const std::vector<T> v = Columns(conv, 3 * width, 2 * width + 64 * h, 64);
-      std::vector<T> g(size_t(n), 0), beta(size_t(n), 0), o(size_t(n * 64)), state(4096);
-      for (int t = 0; t < n; ++t) {
-        NaiveL2Norm(q.data() + 64 * t, 64, q.data() + 64 * t);
-        NaiveL2Norm(k.data() + 64 * t, 64, k.data() + 64 * t);
-        NaiveGate(gates[size_t(t * 2 * heads + h)], gates[size_t(t * 2 * heads + heads + h)],
-                  At(LayerTensor(l, "gd.a_log"))[h], At(LayerTensor(l, "gd.dt_bias"))[h],
-                  &g[size_t(t)], &beta[size_t(t)]);
-      }
-      NaiveGatedDelta<T> rule{n,        64,       q.data(),    k.data(),
-                              v.data(), g.data(), beta.data(), reset.data()};
-      rule.Forward(state.data(), o.data());
-      for (int t = 0; t < n; ++t) {
-        NaiveGatedNorm(o.data() + 64 * t, gate.data() + t * width + 64 * h,
-                       At(LayerTensor(l, "gd.head_norm")), 64, y.data() + t * width + 64 * h);
-      }
-    }
-    return y;
-  }
-
-  std::vector<T> MlstmLayer(int l, const std::vector<T>& in, int n,
-                            const std::vector<uint8_t>& reset) const {
-    const int width = Width(), heads = c_.n_heads;
-    const std::vector<T> proj = Linear(in, LayerTensor(l, "xm.w_in"));
-    const std::vector<T> gates = Linear(in, LayerTensor(l, "xm.w_gates"));
-    const T* bias = At(LayerTensor(l, "xm.gate_bias"));
-    const std::vector<T> gate = Columns(proj, 4 * width, 3 * width, width);
-    std::vector<T> y(size_t(n * width));
-    for (int h = 0; h < heads; ++h) {
-      const std::vector<T> q = Columns(proj, 4 * width, 64 * h, 64);
-      const std::vector<T> k = Columns(proj, 4 * width, width + 64 * h, 64);
-      const std::vector<T> v = Columns(proj, 4 * width, 2 * width + 64 * h, 64);
-      std::vector<T> i(size_t(n), 0), f(size_t(n), 0), out(size_t(n * 64)), state(4096), norm(64);
-      for (int t = 0; t < n; ++t) {
-        i[size_t(t)] = NaiveGateCap(gates[size_t(t * 2 * heads + h)] + bias[h]);
-        f[size_t(t)] = NaiveGateCap(gates[size_t(t * 2 * heads + heads + h)] + bias[heads + h]);
-      }
-      T m = 0;
-      NaiveMlstm<T> cell{n, 64, q.data(), k.data(), v.data(), i.data(), f.data(), reset.data()};
-      cell.Forward(state.data(), norm.data(), &m, out.data());
-      for (int t = 0; t < n; ++t) {
-        NaiveSigmoidNorm(out.data() + 64 * t, gate.data() + t * width + 64 * h,
-                         At(LayerTensor(l, "xm.head_norm")) + 64 * h, 64,
-                         y.data() + t * width + 64 * h);
-      }
-    }
-    return y;
+    return h;
   }
 
   const ModelConfig c_;
-  const Parameters& parameters_;
   std::vector<T> values_;
+  const std::vector<T> start_;
+  NaiveLayers<T> live_, frozen_;
 };
 
 }  // namespace chimera

@@ -4,10 +4,13 @@
 
 #include "base/check.h"
 #include "base/philox.h"
+#include "layers/loop.h"
 #include "model/network.h"
 
 namespace chimera {
 namespace {
+
+constexpr float kSketchGateStart = 0.1f;  // the sketch branch begins small
 
 // What a rule may use: the shape, the place of the value, and u uniform in [0, 1).
 struct Draw {
@@ -59,7 +62,7 @@ constexpr std::pair<const char*, Rule> kRules[] = {
     {"router.b1", Zero},
     {"router.b2", Zero},
     {"loop.a_log", Zero},
-    {"loop.dt_bias", [](const Draw&) { return 0.2135f; }},  // softplus 0.805: Abar 0.447
+    {"loop.dt_bias", [](const Draw&) { return kLoopDtInit; }},
     {"loop.b", One},
     {"", [](const Draw& d) { return d.c.init_std * d.Unit(); }},
 };

@@ -45,7 +45,7 @@ struct Stepper::Scratch {
 
   // math-backbone 4.2: u = Abar h + Bbar e, h = layers(u). x is the output of the prelude on entry,
   // h of every token on return. A token that stops holds its states of later iterations.
-  void Loop(BraidState* state, int n, bool exit_early) {
+  void RunLoop(BraidState* state, int n, bool exit_early) {
     const LoopWeights& w = model.weights().loop();
     RmsNorm().forward(x.data(), w.norm, n, c.d_model, e.data(), nullptr);
     for (int iteration = 0; ; ++iteration) {
@@ -56,7 +56,7 @@ struct Stepper::Scratch {
       if (running == 0) break;
       for (int i = 0; i < running; ++i) {
         const size_t at = static_cast<size_t>(active[size_t(i)]) * RowFloats();
-        LoopBody().inject(iteration == 0 ? nullptr : h.data() + at, e.data() + at, w.abar.data(),
+        Loop().inject(iteration == 0 ? nullptr : h.data() + at, e.data() + at, w.abar.data(),
                       w.bbar.data(), 1, c.d_model, x.data() + static_cast<size_t>(i) * RowFloats());
       }
       Layers(state, c.loop.first_layer, c.loop.last_layer, iteration, running);
@@ -66,7 +66,7 @@ struct Stepper::Scratch {
         float* before = h.data() + static_cast<size_t>(t) * RowFloats();
         // Only a token that may stop, and the last one for telemetry, need the change.
         if (iteration > 0 && (exit_early || t == n - 1)) {
-          residual = LoopBody().residual(after, before, c.d_model);
+          Loop().relative_change(after, before, 1, c.d_model, &residual);
           if (exit_early && residual < c.loop.exit_threshold) loops[size_t(t)] = uint8_t(iteration + 1);
         }
         std::memcpy(before, after, RowBytes());
@@ -81,7 +81,7 @@ struct Stepper::Scratch {
     Embed(tokens);
     if (c.loop.enabled) {
       Layers(state, 0, c.loop.first_layer - 1, 0, n);
-      Loop(state, n, exit_early);
+      RunLoop(state, n, exit_early);
       Layers(state, c.loop.last_layer + 1, c.n_layers - 1, 0, n);
     } else {
       Layers(state, 0, c.n_layers - 1, 0, n);

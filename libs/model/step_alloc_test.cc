@@ -25,7 +25,7 @@ namespace chimera {
 namespace {
 
 TEST(StepAllocations, StepPrefillAndLogitsAllocateNothing) {
-  auto model = Model::Load(TestModelFolder("alloc", true));
+  auto model = Model::Load(TestModelFolder("alloc", true, 1, TestShape::kFull));
   ASSERT_TRUE(model.ok()) << model.status();
   ExecContext exec(2);
   Stepper stepper(**model, &exec);

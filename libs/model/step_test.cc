@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <string>
+#include <tuple>
 
 #include "base/philox.h"
 #include "model/model_testing.h"
@@ -22,17 +24,28 @@ std::vector<int32_t> RandomTokens(int n, int vocab) {
   return tokens;
 }
 
+// Depths that change along the text; all ones without a loop.
+std::vector<uint8_t> Depths(const ModelConfig& config, size_t n) {
+  std::vector<uint8_t> loops;
+  for (size_t t = 0; t < n; ++t) {
+    loops.push_back(static_cast<uint8_t>(1 + (t / 13) % size_t(config.loop.loops_max)));
+  }
+  return loops;
+}
+
 // Negative log-likelihood of each next token, `block` tokens a pass.
 std::vector<float> ServeNll(const Model& model, const std::vector<int32_t>& tokens, size_t block,
                             int threads) {
   ExecContext exec(threads);
   Stepper stepper(model, &exec);
-  BraidState state(model.shape());
+  BraidState state(model.shape(), model.shape().loop.loops_max);
+  const std::vector<uint8_t> loops = Depths(model.shape(), tokens.size());
   const auto vocab = static_cast<size_t>(model.shape().vocab_size);
   std::vector<float> logits(vocab * block), nll;
   for (size_t at = 0; at + 1 < tokens.size(); at += block) {
     const size_t n = std::min(block, tokens.size() - 1 - at);
-    const auto hidden = stepper.Prefill(&state, std::span(tokens).subspan(at, n));
+    const auto hidden = stepper.Prefill(&state, std::span(tokens).subspan(at, n),
+                                        std::span(loops).subspan(at, n));
     stepper.Logits(hidden, static_cast<int>(n), std::span(logits).first(n * vocab));
     for (size_t i = 0; i < n; ++i) {
       const float* row = logits.data() + i * vocab;
@@ -61,14 +74,18 @@ std::vector<float> TrainNll(const Config& config, uint64_t seed,
   batch.tokens = tokens.data();
   batch.targets = tokens.data() + 1;
   batch.reset = reset.data();
+  const std::vector<uint8_t> loops = Depths(config.model, n);
+  batch.loops = loops.data();
   network.Forward(&tape, batch, start.data(), end.data(), nll.data());
   return nll;
 }
 
-class StepTest : public testing::TestWithParam<bool> {
+class StepTest : public testing::TestWithParam<std::tuple<bool, TestShape>> {
  protected:
+  bool quantized() const { return std::get<0>(GetParam()); }
+  TestShape shape() const { return std::get<1>(GetParam()); }
   std::shared_ptr<const Model> Load() {
-    auto model = Model::Load(TestModelFolder("step", GetParam()));
+    auto model = Model::Load(TestModelFolder("step", quantized(), 1, shape()));
     EXPECT_TRUE(model.ok()) << model.status();
     return *model;
   }
@@ -90,7 +107,7 @@ TEST_P(StepTest, ServingEqualsTraining) {
   const auto model = Load();
   const auto tokens = RandomTokens(300, 1024);
   const auto serve = ServeNll(*model, tokens, 64, 1);
-  const auto train = TrainNll(TestConfig(GetParam()), 1, tokens);
+  const auto train = TrainNll(TestConfig(quantized(), shape()), 1, tokens);
   ASSERT_EQ(serve.size(), train.size());
   double difference = 0.0, largest = 0.0, serve_sum = 0.0, train_sum = 0.0;
   for (size_t i = 0; i < serve.size(); ++i) {
@@ -100,9 +117,11 @@ TEST_P(StepTest, ServingEqualsTraining) {
     serve_sum += serve[i];
     train_sum += train[i];
   }
-  EXPECT_LE(difference / double(serve.size()), 5e-3);
+  // Sums rounded differently move an int8 activation now and then, in the full shape also a token
+  // to another expert, and up to ten layers of random weights amplify that.
+  EXPECT_LE(difference / double(serve.size()), shape() == TestShape::kFull ? 2e-2 : 5e-3);
   EXPECT_NEAR(serve_sum / train_sum, 1.0, 1e-3);
-  if (!GetParam()) {
+  if (!quantized()) {
     EXPECT_LE(largest, 1e-3);
   }
 }
@@ -129,8 +148,49 @@ TEST_P(StepTest, CopiedStateContinuesBitForBit) {
   EXPECT_EQ(int64_t(state.floats().size_bytes()), BraidState::Bytes(model->shape()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Quantized, StepTest, testing::Bool(),
-                         [](const auto& info) { return info.param ? "On" : "Off"; });
+// The future cannot leak into a pass: other tokens behind t, the same bits up to t.
+TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
+  const auto model = Load();
+  auto tokens = RandomTokens(130, 1024);
+  const auto before = ServeNll(*model, tokens, 64, 1);
+  for (size_t t = 90; t < tokens.size(); ++t) tokens[t] = (tokens[t] + 7) % 1024;
+  const auto after = ServeNll(*model, tokens, 64, 1);
+  EXPECT_EQ(std::memcmp(before.data(), after.data(), 89 * 4), 0);
+  EXPECT_NE(before[89], after[89]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, StepTest,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(TestShape::kPlain, TestShape::kFull)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param) ? "Quantized" : "Float") +
+                                  (std::get<1>(info.param) == TestShape::kFull ? "Full" : "Plain");
+                         });
+
+// A token that exits early runs as many iterations as it was worth, and equals one that was given
+// that number; the others change nothing.
+TEST(LoopStep, EarlyExitEqualsTheSameDepthGiven) {
+  auto model = Model::Load(TestModelFolder("exit", true, 1, TestShape::kFull));
+  ASSERT_TRUE(model.ok()) << model.status();
+  const ModelConfig& c = (*model)->shape();
+  ExecContext exec(1);
+  Stepper free(**model, &exec), bound(**model, &exec);
+  BraidState a(c, c.loop.loops_max), b(c, c.loop.loops_max);
+  int least = c.loop.loops_max, most = 0;
+  for (int32_t token : RandomTokens(60, 1024)) {
+    const auto first = free.Step(&a, token, 0, true);
+    least = std::min(least, free.loops_run());
+    most = std::max(most, free.loops_run());
+    const auto second = bound.Step(&b, token, free.loops_run());
+    ASSERT_EQ(std::memcmp(first.data(), second.data(), first.size_bytes()), 0);
+    ASSERT_EQ(free.residual(), bound.residual());
+    if (free.loops_run() < c.loop.loops_max) {
+      ASSERT_LT(free.residual(), c.loop.exit_threshold);
+    }
+  }
+  EXPECT_EQ(std::memcmp(a.floats().data(), b.floats().data(), a.floats().size_bytes()), 0);
+  EXPECT_GE(most, least);
+}
 
 }  // namespace
 }  // namespace chimera

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/string_view.h"
+#include "layers/loop.h"
 #include "model/b158_format.h"
 #include "model/layout.h"
 
@@ -265,6 +266,14 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
     weights.dense_embedding_ = lookup.Float("embedding");
   }
   weights.final_norm_ = lookup.Float("final_norm");
+  if (config.loop.enabled) {
+    LoopWeights& loop = weights.loop_;
+    loop.norm = lookup.Float("loop.norm");
+    loop.abar.resize(static_cast<size_t>(config.d_model));
+    loop.bbar.resize(static_cast<size_t>(config.d_model));
+    Loop().gains(lookup.Float("loop.a_log"), lookup.Float("loop.dt_bias"), lookup.Float("loop.b"),
+                 config.d_model, loop.abar.data(), loop.bbar.data());
+  }
   return weights;
 }
 
