@@ -5,6 +5,7 @@
 #include "layers/mlstm.h"
 #include "layers/rms_norm.h"
 #include "layers/short_conv.h"
+#include "layers/span_knot_kernels.h"
 #include "layers/swiglu.h"
 
 namespace chimera {
@@ -18,6 +19,7 @@ namespace chimera {
   extern const GatedDeltaTrainKernels kGatedDeltaTrain; \
   extern const MlstmKernels kMlstm;                     \
   extern const MlstmTrainKernels kMlstmTrain;           \
+  extern const SpanKnotKernels kSpanKnot;               \
   }
 
 CHIMERA_DECLARE_TABLES(baseline)
@@ -67,6 +69,8 @@ const GatedDeltaKernels& GatedDeltaFor(Isa isa) { return CHIMERA_PICK(isa, kGate
 const GatedDeltaKernels& GatedDelta() { return GatedDeltaFor(BestIsa()); }
 const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
+
+const SpanKnotKernels& SpanKnotKernelsFor(Isa isa) { return CHIMERA_PICK(isa, kSpanKnot); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);
