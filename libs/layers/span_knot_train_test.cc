@@ -295,6 +295,31 @@ TEST(SpanKnotTrainTest, AClosedGateAndAbsentFieldsAreNeutral) {
   EXPECT_NE(closed.gate, Floats(closed.gate.size())) << "a closed gate must be able to open";
 }
 
+// The surrogate points downhill: descent on the projection alone brings the hard output of serving
+// nearer to that of another layer.
+TEST(SpanKnotTrainTest, DescentOnTheProjectionLowersTheHardLoss) {
+  Problem p({24, 16, 512, 16}, 2, 32);
+  const Floats target = [&] {
+    Problem teacher = p;
+    teacher.weights.sketch = Noise(static_cast<int64_t>(p.weights.sketch.size()), 0.3f, 0, 77);
+    return RunOp(teacher).y;
+  }();
+  std::fill(p.dy.begin(), p.dy.end(), 0.0f);
+  double first = 0, last = 0;
+  for (int step = 0; step < 80; ++step) {
+    const Floats y = RunOp(p).y;
+    last = 0;
+    for (size_t i = 0; i < y.size(); ++i) {
+      p.dy[i] = y[i] - target[i];
+      last += 0.5 * p.dy[i] * p.dy[i];
+    }
+    if (step == 0) first = last;
+    const Floats slope = RunOp(p).sketch;
+    for (size_t i = 0; i < slope.size(); ++i) p.weights.sketch[i] -= 0.002f * slope[i];
+  }
+  EXPECT_LT(last, 0.5 * first) << "from " << first;
+}
+
 // Why kFlipClip is not 1: flips come from the tail.
 TEST(SpanKnotTrainTest, MostFlippedBitsPassAGradient) {
   const Problem p({64, 16, 1024, 64}, 1, 32);
