@@ -7,6 +7,7 @@
 #include "layers/moe.h"
 #include "layers/rms_norm.h"
 #include "layers/short_conv.h"
+#include "layers/span_knot_kernels.h"
 #include "layers/swiglu.h"
 
 namespace chimera {
@@ -22,6 +23,7 @@ namespace chimera {
   extern const MoeKernels kMoe;                         \
   extern const LoopKernels kLoop;                       \
   extern const MlstmTrainKernels kMlstmTrain;           \
+  extern const SpanKnotKernels kSpanKnot;               \
   }
 
 CHIMERA_DECLARE_TABLES(baseline)
@@ -75,6 +77,8 @@ const MoeKernels& MoeFor(Isa isa) { return CHIMERA_PICK(isa, kMoe); }
 const MoeKernels& Moe() { return MoeFor(BestIsa()); }
 const LoopKernels& LoopFor(Isa isa) { return CHIMERA_PICK(isa, kLoop); }
 const LoopKernels& Loop() { return LoopFor(BestIsa()); }
+
+const SpanKnotKernels& SpanKnotKernelsFor(Isa isa) { return CHIMERA_PICK(isa, kSpanKnot); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);
