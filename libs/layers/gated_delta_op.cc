@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "layers/efla.h"
 #include "layers/gated_delta.h"
 #include "layers/head_grid.h"
 #include "layers/mixer_ops.h"
@@ -18,6 +19,7 @@ class GatedDeltaOp {
         grid_(batch, static_cast<int>(a->cols)),
         params_(params),
         heads_(grid_.n_heads()),
+        normed_(params.rule == DeltaRule::kBeta ? 2 * heads_ : heads_),
         width_(grid_.width()),
         rows_(grid_.rows()),
         qkv_(qkv),
@@ -27,7 +29,8 @@ class GatedDeltaOp {
         y_(tape->New(rows_, width_)) {
     Arena& arena = tape->arena();
     conv_out_ = arena.New<float>(rows_ * 3 * width_);
-    key_inv_ = arena.New<float>(rows_ * 2 * heads_);
+    key_inv_ = arena.New<float>(rows_ * normed_);
+    lambda_ = arena.New<float>(rows_ * heads_);
     g_ = arena.New<float>(rows_ * heads_);
     beta_ = arena.New<float>(rows_ * heads_);
     states_ = arena.New<float>(grid_.Chunks() * kHeadState);
@@ -88,13 +91,29 @@ class GatedDeltaOp {
                           batch.Length(s), channels, channels, conv_out_ + row, batch.End(s));
     });
     ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
-      for (int64_t r = t; r < t + n; ++r) {  // q and k of a token are 2 * heads rows of 64
+      for (int64_t r = t; r < t + n; ++r) {  // q, then k: rows of 64, heads of each
         float* row = conv_out_ + r * channels;
-        GatedDelta().l2norm(row, 2 * heads_, row, key_inv_ + r * 2 * heads_);
+        GatedDelta().l2norm(row, normed_, row, key_inv_ + r * normed_);
       }
-      GatedDelta().gates(a_->value + t * heads_, b_->value + t * heads_, params_.a_log.value,
-                         params_.dt_bias.value, n, heads_, g_ + t * heads_, beta_ + t * heads_);
+      if (params_.rule == DeltaRule::kBeta) {
+        GatedDelta().gates(a_->value + t * heads_, b_->value + t * heads_, params_.a_log.value,
+                           params_.dt_bias.value, n, heads_, g_ + t * heads_, beta_ + t * heads_);
+      } else {
+        Efla().gates(EflaRows(t, n), g_ + t * heads_, beta_ + t * heads_, lambda_ + t * heads_);
+      }
     });
+  }
+
+  EflaGates EflaRows(int64_t t, int64_t n) const {
+    const bool gated = params_.rule == DeltaRule::kGatedEfla;
+    return {gated ? a_->value + t * heads_ : nullptr,
+            b_->value + t * heads_,
+            conv_out_ + t * 3 * width_ + width_,
+            3 * width_,
+            params_.a_log.value,
+            params_.dt_bias.value,
+            n,
+            heads_};
   }
 
   // Leaves the gradient of o in wide_, at the strides the recurrence wants.
@@ -113,20 +132,28 @@ class GatedDeltaOp {
     CopyColumns(exec_, rows_, width_, d_o, width_, wide_, 3 * width_);
   }
 
-  // d_a_ and d_b_ hold the gradients of g and beta on entry; d_conv_ those of the normalised q, k.
+  // d_a_ and d_b_ hold the gradients of g and beta on entry; d_conv_ those of q, k and v as the
+  // recurrence saw them.
   void GatesBackward() {
     PartialSums d_a_log(tape_, rows_, heads_), d_dt(tape_, rows_, heads_);
     ForTokens(exec_, rows_, [&](int64_t t, int64_t n) {
       const int64_t h = t * heads_;
-      GatedDeltaTrain().gates_backward(a_->value + h, params_.a_log.value, params_.dt_bias.value,
-                                       g_ + h, beta_ + h, d_a_ + h, d_b_ + h, n, heads_, d_a_ + h,
-                                       d_b_ + h, d_a_log.Block(t), d_dt.Block(t));
+      if (params_.rule == DeltaRule::kBeta) {
+        GatedDeltaTrain().gates_backward(a_->value + h, params_.a_log.value, params_.dt_bias.value,
+                                         g_ + h, beta_ + h, d_a_ + h, d_b_ + h, n, heads_, d_a_ + h,
+                                         d_b_ + h, d_a_log.Block(t), d_dt.Block(t));
+      } else {
+        Efla().gates_backward(EflaRows(t, n), g_ + h, lambda_ + h, d_a_ + h, d_b_ + h, d_a_ + h,
+                              d_b_ + h, d_conv_ + t * 3 * width_ + width_, d_a_log.Block(t),
+                              d_dt.Block(t));
+      }
       for (int64_t r = t; r < t + n; ++r) {
         float* d_row = d_conv_ + r * 3 * width_;
-        GatedDeltaTrain().l2norm_backward(conv_out_ + r * 3 * width_, key_inv_ + r * 2 * heads_,
-                                          d_row, 2 * heads_, d_row);
+        GatedDeltaTrain().l2norm_backward(conv_out_ + r * 3 * width_, key_inv_ + r * normed_, d_row,
+                                          normed_, d_row);
       }
     });
+    if (params_.rule == DeltaRule::kEfla) return;  // no decay
     d_a_log.AddTo(params_.a_log.grad);
     d_dt.AddTo(params_.dt_bias.grad);
   }
@@ -156,10 +183,12 @@ class GatedDeltaOp {
   HeadGrid grid_;
   GatedDeltaParams params_;
   int heads_;
+  int normed_;  // heads of q and k that are normalised
   int64_t width_, rows_;
   Var *qkv_, *gate_, *a_, *b_, *y_;
-  float* conv_out_;  // [rows][3 * width], q and k normalised
-  float* key_inv_;   // [rows][2 * heads]
+  float* conv_out_;  // [rows][3 * width], q and, by the beta rule, k normalised
+  float* key_inv_;   // [rows][normed]
+  float* lambda_;    // [rows][heads], EFLA only
   float *g_, *beta_;
   float* states_;  // chunk start states
   float* wide_;    // [rows][3 * width]: o, then its gradient, in the first width columns

@@ -1,5 +1,6 @@
 // Which compiled body serves which instruction set.
 #include "base/cpu.h"
+#include "layers/efla.h"
 #include "layers/gated_delta.h"
 #include "layers/head.h"
 #include "layers/loop.h"
@@ -19,6 +20,7 @@ namespace chimera {
   extern const ShortConvKernels kShortConv;             \
   extern const GatedDeltaKernels kGatedDelta;           \
   extern const GatedDeltaTrainKernels kGatedDeltaTrain; \
+  extern const EflaKernels kEfla;                       \
   extern const MlstmKernels kMlstm;                     \
   extern const MoeKernels kMoe;                         \
   extern const LoopKernels kLoop;                       \
@@ -71,6 +73,8 @@ const ShortConvKernels& ShortConvFor(Isa isa) { return CHIMERA_PICK(isa, kShortC
 const ShortConvKernels& ShortConv() { return ShortConvFor(BestIsa()); }
 const GatedDeltaKernels& GatedDeltaFor(Isa isa) { return CHIMERA_PICK(isa, kGatedDelta); }
 const GatedDeltaKernels& GatedDelta() { return GatedDeltaFor(BestIsa()); }
+const EflaKernels& EflaFor(Isa isa) { return CHIMERA_PICK(isa, kEfla); }
+const EflaKernels& Efla() { return EflaFor(BestIsa()); }
 const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
 const MoeKernels& MoeFor(Isa isa) { return CHIMERA_PICK(isa, kMoe); }

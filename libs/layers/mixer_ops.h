@@ -2,18 +2,21 @@
 // short convolution, gates, recurrence in chunks, head norm and output gate.
 #pragma once
 
+#include "layers/efla.h"
 #include "layers/linear_op.h"
 #include "layers/train_batch.h"
 #include "tensor/tape.h"
 
 namespace chimera {
 
-// math-backbone 1.1. Shapes as in model/layout.cc.
+// math-backbone 1.1, and 7 for the other rules. Shapes as in model/layout.cc.
 struct GatedDeltaParams {
   FloatParam conv;       // [3 * width][4]
   FloatParam a_log;      // [1][n_heads]
   FloatParam dt_bias;    // [1][n_heads]
   FloatParam head_norm;  // [1][64]
+  // kEfla uses neither a nor a_log and dt_bias: their gradients are zero.
+  DeltaRule rule = DeltaRule::kBeta;
 };
 
 // qkv [rows][3 * width], gate [rows][width], a and b [rows][n_heads] -> y [rows][width].

@@ -27,6 +27,11 @@ struct MlstmKernels {
   // One token of one head: updates c [64][64], n [64], *m; writes h [64] (may be q, k or v).
   void (*step)(float* c, float* n, float* m, const float* q, const float* k, const float* v,
                float i, float f, float* h);
+  // The same in two halves, for token trees: read leaves c, n and m alone and writes h (may be q, k
+  // or v); write updates them. read + write == step, exactly.
+  void (*read)(const float* c, const float* n, float m, const float* q, const float* k,
+               const float* v, float i, float f, float* h);
+  void (*write)(float* c, float* n, float* m, const float* k, const float* v, float i, float f);
 
   // y = sigmoid(gate) * gamma * h * inv, inv = 1/sqrt(mean over the head's h^2 + 1e-6).
   // h, gate, y [n_tokens][n_heads * 64]; gamma [n_heads * 64]; inv [n_tokens * n_heads] may be

@@ -69,6 +69,33 @@ TEST(MlstmStepTest, EveryInstructionSetGivesTheSameBits) {
   }
 }
 
+TEST(MlstmStepTest, ReadPlusWriteIsStep) {
+  const int tokens = 60;
+  const Floats q = Noise(tokens * kD, 1, 0, 1), k = Noise(tokens * kD, 1, 0, 2);
+  const Floats v = Noise(tokens * kD, 2, 0, 3), i = Noise(tokens, 15, 0, 4);
+  const Floats f = Noise(tokens, 15, 0, 5);
+  for (const Isa isa : RunnableIsas()) {
+    const MlstmKernels& kernels = MlstmFor(isa);
+    State whole, halves;
+    for (int t = 0; t < tokens; ++t) {
+      const int at = t * kD;
+      const State before = halves;
+      Floats h(kD), h_read(q.begin() + at, q.begin() + at + kD);
+      kernels.read(halves.c.data(), halves.n.data(), halves.m, h_read.data(), &k[at], &v[at], i[t],
+                   f[t], h_read.data());  // h is q
+      ExpectSame(halves.c, before.c, "read leaves C alone");
+      ExpectSame(halves.n, before.n, "read leaves n alone");
+      kernels.write(halves.c.data(), halves.n.data(), &halves.m, &k[at], &v[at], i[t], f[t]);
+      kernels.step(whole.c.data(), whole.n.data(), &whole.m, &q[at], &k[at], &v[at], i[t], f[t],
+                   h.data());
+      ExpectSame(h_read, h, "h");
+      ExpectSame(halves.c, whole.c, "C");
+      ExpectSame(halves.n, whole.n, "n");
+      EXPECT_EQ(halves.m, whole.m);
+    }
+  }
+}
+
 TEST(MlstmStepTest, TenThousandStepsAtTheCapStayFinite) {
   const Floats q = Noise(64 * kD, 1, 0, 1), k = Noise(64 * kD, 1, 0, 2),
                v = Noise(64 * kD, 1, 0, 3);

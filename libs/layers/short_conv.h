@@ -15,7 +15,8 @@ namespace chimera {
 inline constexpr int kConvWidth = 4;
 inline constexpr int kConvState = kConvWidth - 1;  // rows of the state
 
-// All three give the same bits on every instruction set; forward equals repeated step bit for bit.
+// All give the same bits on every instruction set; forward and, along each path, tree equal
+// repeated step bit for bit.
 struct ShortConvKernels {
   // One token: x, y [n]; w [n][4]; state [3] rows of n at `stride`, updated. y may be x.
   void (*step)(const float* x, const float* w, float* state, int64_t stride, int n, float* y);
@@ -25,6 +26,13 @@ struct ShortConvKernels {
   // reset: null or n_tokens flags; at reset[t] != 0 everything before t is forgotten. y is not x.
   void (*forward)(const float* x, const float* w, const float* start, const uint8_t* reset,
                   int n_tokens, int64_t stride, int n, float* y, float* end);
+
+  // A token tree: node i is convolved over itself, its ancestors, then the state, which is left
+  // alone (layers/tree_walk.h, CommitShortConv). x, y: rows of n channels at x_stride and y_stride,
+  // y is not x; parents[i] < i, -1 = the state.
+  void (*tree)(const float* x, int64_t x_stride, const float* w, const float* state,
+               int64_t state_stride, const int8_t* parents, int n_nodes, int n, float* y,
+               int64_t y_stride);
 
   // dx (rows at `stride`) is written, dw [n][4] is added to, tokens from the last to the first.
   // The gradient into the start state is dropped (truncated). dx is neither x nor dy.

@@ -72,6 +72,28 @@ void Forward(const float* x, const float* w, const float* start, const uint8_t* 
   }
 }
 
+void Tree(const float* x, int64_t x_stride, const float* w, const float* state,
+          int64_t state_stride, const int8_t* parents, int n_nodes, int n, float* y,
+          int64_t y_stride) {
+  for (int c = 0; c < n; c += 16) {
+    const int lanes = LanesAt(c, n);
+    const Taps taps = LoadTaps(w + int64_t{kConvWidth} * c, lanes);
+    for (int node = 0; node < n_nodes; ++node) {
+      F16 in[kConvWidth];
+      int at = node, row = kConvState;
+      for (int j = kConvState; j >= 0; --j) {
+        if (at >= 0) {
+          in[j] = LoadLanes(x + at * x_stride + c, lanes);
+          at = parents[at];
+        } else {
+          in[j] = LoadLanes(state + --row * state_stride + c, lanes);
+        }
+      }
+      StoreLanes(y + node * y_stride + c, Silu(Correlate(taps, in[0], in[1], in[2], in[3])), lanes);
+    }
+  }
+}
+
 // Row t of the input as seen by a token no reset separates from it; t may be negative (the state).
 F16 InputAt(const float* x, const float* start, int64_t t, int64_t stride, int lanes) {
   if (t >= 0) return LoadLanes(x + t * stride, lanes);
@@ -112,7 +134,7 @@ void Backward(const float* x, const float* w, const float* start, const uint8_t*
 }  // namespace
 
 extern const ShortConvKernels kShortConv;
-const ShortConvKernels kShortConv = {Step, Forward, Backward};
+const ShortConvKernels kShortConv = {Step, Forward, Tree, Backward};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -51,9 +51,9 @@ class SpanKnotOp {
     const int64_t floats = SpanKnotStateFloats(bits_);
     exec_->ParallelFor(batch_.n_seqs, [&](int64_t s) {
       SpanKnotScratch scratch(knot_.shape());
-      const int64_t at = s * batch_.state_stride + state_offset_;
-      std::vector<float> state(batch_.start + at, batch_.start + at + floats);
-      for (int64_t row = s * batch_.seq_len; row < (s + 1) * batch_.seq_len; ++row) {
+      const float* start = batch_.Start(s) + state_offset_;
+      std::vector<float> state(start, start + floats);
+      for (int64_t row = batch_.Row(s); row < batch_.Row(s + 1); ++row) {
         if (batch_.reset != nullptr && batch_.reset[row] != 0) {
           std::fill(state.begin(), state.end(), 0.0f);
         }
@@ -63,7 +63,7 @@ class SpanKnotOp {
                    state.data(), &scratch, y_->value + row * width_);
         Save(row, has_previous, scratch);
       }
-      std::copy(state.begin(), state.end(), batch_.end + at);
+      std::copy(state.begin(), state.end(), batch_.End(s) + state_offset_);
     });
   }
 

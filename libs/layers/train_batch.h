@@ -7,6 +7,8 @@
 
 namespace chimera {
 
+struct SketchFields;
+
 struct TrainBatch {
   int n_seqs = 0;
   int seq_len = 0;  // tokens of every sequence, unless row_begin says otherwise
@@ -19,6 +21,7 @@ struct TrainBatch {
   const int32_t* targets = nullptr;  // [rows] the token after each input
   const uint8_t* reset = nullptr;    // [rows] 1: every state is dropped before this token
   const uint8_t* loops = nullptr;    // [rows] iterations of the looped block; null: the default
+  const SketchFields* fields = nullptr;  // of SK layers (span_knot_op.h); null: all absent
   // Recurrent state of one layer in the layout of BraidState, one block a lane, state_stride
   // floats apart; start is only read, end only written. Set per layer by the network.
   const float* start = nullptr;
