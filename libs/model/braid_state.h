@@ -25,6 +25,10 @@ class BraidState {
   std::span<float> layer(int index, int iteration) {
     return std::span(floats_).subspan(layout_->Offset(index, iteration), layout_->Floats(index));
   }
+  // The memory of a TM layer, which all iterations share; empty for other kinds.
+  std::span<float> memory(int index) {
+    return std::span(floats_).subspan(layout_->MemoryOffset(index), layout_->MemoryFloats(index));
+  }
   std::span<const float> floats() const { return floats_; }
   std::span<float> floats() { return floats_; }
   int loops() const { return loops_; }

@@ -6,7 +6,10 @@
 #include "layers/mlstm.h"
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
+#include "layers/tree_walk.h"
 #include "model/dense.h"
+#include "model/layer_shapes.h"
+#include "model/state_layout.h"
 #include "tensor/vec.h"
 
 namespace chimera {
@@ -19,6 +22,38 @@ int WidestHidden(const ModelConfig& c) {
 }
 
 int WidestInput(const ModelConfig& c) { return std::max({c.d_model, WidestHidden(c), Width(c)}); }
+
+bool Has(const ModelConfig& c, LayerKind kind) {
+  return std::find(c.layers.begin(), c.layers.end(), kind) != c.layers.end();
+}
+
+int WidestProjection(const ModelConfig& c) {
+  const int titans = Has(c, LayerKind::kTitans) ? TitansShapeOf(c).in_width() : 0;
+  return std::max({4 * Width(c), 2 * WidestHidden(c), titans});
+}
+
+}  // namespace
+
+void DeltaGates(const GatedDeltaWeights& w, int heads, float* qkv, float* gate) {
+  const int width = heads * kHeadDim;
+  if (w.rule == DeltaRule::kBeta) {
+    GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
+    GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
+    return;
+  }
+  GatedDelta().l2norm(qkv, heads, qkv, nullptr);
+  const EflaGates in{w.rule == DeltaRule::kEfla ? nullptr : gate,
+                     gate + heads,
+                     qkv + width,
+                     3 * width,
+                     w.a_log,
+                     w.dt_bias,
+                     1,
+                     heads};
+  Efla().gates(in, gate, gate + heads, nullptr);
+}
+
+namespace {
 
 // Rows [expert * rows, ...) of experts' matrices stacked in one.
 LinearView RowsOf(const LinearView& stacked, int expert, int rows) {
@@ -34,31 +69,69 @@ LinearView RowsOf(const LinearView& stacked, int expert, int rows) {
 
 }  // namespace
 
-LayerStep::LayerStep(const ModelConfig& config, int max_tokens, ExecContext* exec)
+LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens,
+                     ExecContext* exec)
     : c_(config),
       linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
       expert_(config.quant.enabled, config.moe.n_routed > 0 ? max_tokens : 0, WidestInput(config),
-              exec) {
+              exec),
+      knot_(knot),
+      block_linear_(config.quant.enabled, Has(config, LayerKind::kTitans) ? 1 : 0, Width(config),
+                    exec) {
   const auto tokens = static_cast<size_t>(max_tokens);
+  delta_.resize(tokens * static_cast<size_t>(c_.d_model));
+  projected_.resize(tokens * static_cast<size_t>(WidestProjection(c_)));
+  mixed_.resize(tokens * static_cast<size_t>(WidestInput(c_)));
+  gates_.resize(tokens * static_cast<size_t>(3 * c_.n_heads));
+  walk_.resize(MlstmTreeWalk::kScratchFloats);
   if (c_.moe.n_routed > 0) {
     for (auto* rows : {&ffn_in_, &expert_out_}) {
       rows->resize(tokens * static_cast<size_t>(c_.d_model));
     }
   }
-  delta_.resize(tokens * static_cast<size_t>(c_.d_model));
-  projected_.resize(tokens * static_cast<size_t>(std::max(4 * Width(c_), 2 * WidestHidden(c_))));
-  mixed_.resize(tokens * static_cast<size_t>(WidestInput(c_)));
-  gates_.resize(tokens * static_cast<size_t>(2 * c_.n_heads));
+  if (knot_ != nullptr) {
+    sketch_.emplace(knot_->shape());
+    branch_.resize(static_cast<size_t>(Width(c_)));
+  }
+  if (Has(c_, LayerKind::kTitans)) {
+    const TitansShape shape = TitansShapeOf(c_);
+    block_.resize(3 * static_cast<size_t>(shape.width()));
+    block_rows_.resize(static_cast<size_t>(shape.in_width()));
+    node_.resize(static_cast<size_t>(TitansNodeFloats(shape)));
+  }
 }
 
-void LayerStep::Run(const LayerWeights& layer, int n, float* state, float* x) {
+void LayerStep::Run(const LayerWeights& layer, int n, const LayerState& at, float* x) {
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
-  if (layer.kind == LayerKind::kGatedDelta) {
-    GatedDeltaMixer(layer.gd, n, state);
-  } else {
-    MlstmMixer(layer.xm, n, state);
+  switch (layer.kind) {
+    case LayerKind::kMlstm:
+      MlstmMixer(layer.xm, n, at.state);
+      break;
+    case LayerKind::kTitans:
+      TitansMixer(layer.tm, n, at);
+      break;
+    case LayerKind::kSpanKnot:
+      GatedDeltaMixer(layer.gd, n, at.state);
+      SketchBranch(layer.sk, n, at.state);
+      break;
+    case LayerKind::kGatedDelta:
+      GatedDeltaMixer(layer.gd, n, at.state);
+      break;
   }
+  FinishMixer(layer, n, x);
+  Ffn(layer, n, x);
+}
+
+void LayerStep::FinishMixer(const LayerWeights& layer, int n, float* x) {
+  const bool gd = layer.kind == LayerKind::kGatedDelta || layer.kind == LayerKind::kSpanKnot;
+  const bool xm = layer.kind == LayerKind::kMlstm;
+  const float* norm = gd ? layer.gd.out_norm : xm ? layer.xm.out_norm : layer.tm.out_norm;
+  linear_.Norm(mixed_.data(), norm, n, Width(c_));
+  linear_.Linear(gd ? layer.gd.w_out : xm ? layer.xm.w_out : layer.tm.w_out, n, delta_.data());
   AddDelta(n, x);
+}
+
+void LayerStep::Ffn(const LayerWeights& layer, int n, float* x) {
   linear_.Norm(x, layer.ffn_norm, n, c_.d_model);
   if (layer.ffn_kind == FfnKind::kMoe) {
     MoeFfn(layer, n);
@@ -68,18 +141,21 @@ void LayerStep::Run(const LayerWeights& layer, int n, float* state, float* x) {
   AddDelta(n, x);
 }
 
+void LayerStep::ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n) {
+  linear_.Linear(w_in, n, projected_.data());
+  DenseRows(w_gates, gates, c_.d_model, linear_.normed(), n, gates_.data());
+}
+
 void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state) {
   const int heads = c_.n_heads, width = Width(c_);
-  linear_.Linear(w.w_in, n, projected_.data());
-  DenseRows(w.w_gates, 2 * heads, c_.d_model, linear_.normed(), n, gates_.data());
+  ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
   float* matrices = state + kConvState * 3 * width;
   for (int t = 0; t < n; ++t) {
     float* qkv = projected_.data() + int64_t{t} * 4 * width;
     float* gate = gates_.data() + t * 2 * heads;
     float* out = mixed_.data() + int64_t{t} * width;
     ShortConv().step(qkv, w.conv, state, 3 * width, 3 * width, qkv);
-    GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
-    GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
+    DeltaGates(w, heads, qkv, gate);
     for (int h = 0; h < heads; ++h) {
       gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
       gate_sums_.beta += static_cast<double>(gate[heads + h]);
@@ -90,14 +166,48 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state)
     GatedDelta().head_norm(out, qkv + 3 * width, w.head_norm, heads, out, nullptr);
   }
   gate_sums_.count += int64_t{n} * heads;
-  linear_.Norm(mixed_.data(), w.out_norm, n, width);
-  linear_.Linear(w.w_out, n, delta_.data());
+}
+
+// docs/layers/span_knot.md: the second phase reads the same normalised rows, and its output joins
+// that of the first.
+void LayerStep::SketchBranch(const SpanKnotWeights& w, int n, float* state) {
+  float* sketch = state + LayerStateFloats(c_, LayerKind::kGatedDelta);
+  for (int t = 0; t < n; ++t) {
+    knot_->Step(w, SpanFields{}, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch,
+                &*sketch_, branch_.data());
+    AddBranch(t);
+  }
+}
+
+void LayerStep::AddBranch(int token) {
+  float* out = mixed_.data() + int64_t{token} * Width(c_);
+  for (int i = 0; i < Width(c_); ++i) out[i] = out[i] + branch_[static_cast<size_t>(i)];
+}
+
+void LayerStep::TitansMixer(const TitansWeights& w, int n, const LayerState& at) {
+  const TitansShape& shape = w.layer.shape;
+  ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, n);
+  auto project = [&](const float* mean, float* k, float* v) { ProjectBlock(w, mean, k, v); };
+  for (int t = 0; t < n; ++t) {
+    TitansStep(w.layer, at.use, at.positions[t], projected_.data() + int64_t{t} * shape.in_width(),
+               gates_.data() + int64_t{t} * 3 * shape.n_heads, project, block_.data(), node_.data(),
+               at.memory, at.state, mixed_.data() + int64_t{t} * shape.width());
+  }
+}
+
+void LayerStep::ProjectBlock(const TitansWeights& w, const float* mean, float* k, float* v) {
+  const TitansShape& shape = w.layer.shape;
+  block_linear_.Norm(mean, w.block_norm, 1, shape.width());
+  block_linear_.LinearTiles(w.w_in, 4 * shape.width() / kRowTile, RowTiles(w.w_in.rows), 1,
+                            block_rows_.data(), w.w_in.rows);
+  const float* rows = block_rows_.data() + 4 * shape.width();
+  std::copy_n(rows, shape.kv_width(), k);
+  std::copy_n(rows + shape.kv_width(), shape.kv_width(), v);
 }
 
 void LayerStep::MlstmMixer(const MlstmWeights& w, int n, float* state) {
   const int heads = c_.n_heads, width = Width(c_);
-  linear_.Linear(w.w_in, n, projected_.data());
-  DenseRows(w.w_gates, 2 * heads, c_.d_model, linear_.normed(), n, gates_.data());
+  ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
   float* vectors = state + heads * kHeadState;
   float* frames = vectors + heads * kHeadDim;
   for (int t = 0; t < n; ++t) {
@@ -112,8 +222,6 @@ void LayerStep::MlstmMixer(const MlstmWeights& w, int n, float* state) {
     }
     Mlstm().head_norm(out, qkv + 3 * width, w.head_norm, 1, heads, out, nullptr);
   }
-  linear_.Norm(mixed_.data(), w.out_norm, n, width);
-  linear_.Linear(w.w_out, n, delta_.data());
 }
 
 void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "layers/token_tree.h"
 #include "model/linear_step.h"
 #include "model/weights.h"
 
@@ -17,20 +19,64 @@ struct GateSums {
   int64_t count = 0;
 };
 
+// Norms of q and k and the gates of one token, in place: qkv [3 * width], gate holds a, then b, and
+// receives g, then beta.
+void DeltaGates(const GatedDeltaWeights& w, int heads, float* qkv, float* gate);
+
+// What a layer keeps of a stream, and where the tokens of a pass stand in it.
+struct LayerState {
+  float* state = nullptr;   // this layer's slab of this iteration
+  float* memory = nullptr;  // TM: the memory all iterations share
+  TitansUse use = TitansUse::kWrite;
+  const int64_t* positions = nullptr;  // [n] tokens of the stream before each; TM only
+};
+
+// What a token tree leaves in one layer and iteration until a path of it is committed: raw
+// convolution inputs and factors of GD, factors of XM, nodes of TM, sketches of SK.
+int64_t TreeRecordFloats(const ModelConfig& config, LayerKind kind, int n_nodes);
+
 // Scratch of a running stream: nothing allocates after the constructor. Thread-compatible.
 class LayerStep {
  public:
-  LayerStep(const ModelConfig& config, int max_tokens, ExecContext* exec);
+  // knot: of SK layers, null without.
+  LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens, ExecContext* exec);
 
-  // x [n][d_model] is updated; state is this layer's slab of this iteration.
-  void Run(const LayerWeights& layer, int n, float* state, float* x);
+  // x [n][d_model] is updated, tokens in order.
+  void Run(const LayerWeights& layer, int n, const LayerState& at, float* x);
+
+  // The same for the nodes of a token tree, which all read the committed state: node i gets the
+  // bits that plain decoding of its path would give. The state stays as it is, except that a TM
+  // layer applies what is due at this position anyway. record [TreeRecordFloats].
+  void RunTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
+               float* record, float* x);
+  // Commits the path of a node. positions: as in RunTree.
+  void CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf, const LayerState& at,
+                  float* record) const;
 
   LinearStep& linear() { return linear_; }
   GateSums& gate_sums() { return gate_sums_; }
 
  private:
+  // From the normalised rows that linear_ holds to what mixed_ holds, before the output projection.
   void GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state);
   void MlstmMixer(const MlstmWeights& w, int n, float* state);
+  void TitansMixer(const TitansWeights& w, int n, const LayerState& at);
+  void SketchBranch(const SpanKnotWeights& w, int n, float* state);
+  void GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree, const float* state,
+                      float* record);
+  void MlstmTree(const MlstmWeights& w, const TokenTree& tree, const float* state, float* record);
+  void TitansTree(const TitansWeights& w, const TokenTree& tree, const LayerState& at,
+                  float* record);
+  void SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const float* state,
+                  float* record);
+
+  void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
+  // Keys and values of a finished block of a TM layer.
+  void ProjectBlock(const TitansWeights& w, const float* mean, float* k, float* v);
+  void AddBranch(int token);
+  void FinishMixer(const LayerWeights& layer, int n, float* x);
+  // x += FFN(x).
+  void Ffn(const LayerWeights& layer, int n, float* x);
   // The input is the normalised rows that linear_ holds, the output delta_.
   void SwigluFfn(const SwigluWeights& w, int n);
   void MoeFfn(const LayerWeights& layer, int n);
@@ -46,6 +92,14 @@ class LayerStep {
   LinearStep expert_;
   std::vector<float> ffn_in_, expert_out_;
   MoeRoute route_;
+  // SK: the shared codebook, and the branch of one token.
+  const SpanKnot* const knot_;
+  std::optional<SpanKnotScratch> sketch_;
+  std::vector<float> branch_;
+  // TM: a finished block and its projection, one token's node.
+  LinearStep block_linear_;
+  std::vector<float> block_, block_rows_, node_;
+  std::vector<float> walk_;  // the state a tree walk works on
   GateSums gate_sums_;
 };
 

@@ -61,8 +61,10 @@ void AddTitans(const ModelConfig& c, LayerList* list) {
   list->Matrix("tm.w_in", 4 * width + 2 * kv, c.d_model);
   list->Float("tm.w_gates", 3 * c.n_heads, c.d_model, true);  // theta, eta, alpha
   list->Float("tm.gate_bias", 1, 3 * c.n_heads);
-  list->Float("tm.memory", c.n_heads * 2 * c.head_dim, c.tm.mem_hidden);  // W1, W2 of every head
-  list->Float("tm.persistent", 2 * c.tm.kv_heads * c.tm.persistent_slots, c.head_dim);  // k, then v
+  list->Float("tm.w1", width, c.tm.mem_hidden);  // first weights of every head's memory
+  list->Float("tm.w2", width, c.head_dim);
+  list->Float("tm.persistent_k", c.tm.persistent_slots, kv);
+  list->Float("tm.persistent_v", c.tm.persistent_slots, kv);
   list->Float("tm.block_norm", 1, width);
   list->Float("tm.head_norm", 1, c.head_dim);
   list->Float("tm.out_norm", 1, width);
@@ -71,9 +73,10 @@ void AddTitans(const ModelConfig& c, LayerList* list) {
 
 // docs/layers/span_knot.md: beside the gated delta rule of phase 1.
 void AddSpanKnot(const ModelConfig& c, LayerList* list) {
+  const int width = c.n_heads * c.head_dim;
   list->Float("sk.w_sketch", 3 * c.sk.rank, c.d_model, true);  // state, continuation, role
-  list->Float("sk.w_back", c.n_heads * c.head_dim, c.sk.rank, true);
-  list->Float("sk.gate", 1, c.n_heads * c.head_dim);
+  list->Float("sk.w_back", width, c.sk.rank, true);
+  list->Float("sk.gate", 1, width);
 }
 
 void AddSwiglu(const char* const names[3], int rows, int d_model, LayerList* list) {

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 
+#include "layers/span_knot_op.h"
+
 namespace chimera {
 namespace {
 
@@ -16,6 +18,27 @@ const T* Keep(Tape* tape, const std::vector<T>& values) {
 
 int LoopsOf(const TrainBatch& batch, int64_t row, int loops_default) {
   return batch.loops != nullptr ? batch.loops[row] : loops_default;
+}
+
+// The fields of SK layers, of some rows of the batch.
+const SketchFields* FieldsOf(Tape* tape, const SketchFields& whole,
+                             const std::vector<int32_t>& rows) {
+  const auto n = static_cast<int64_t>(rows.size());
+  SketchFields* some = tape->arena().New<SketchFields>(1);
+  *some = whole;
+  for (int f = 0; f < 3; ++f) {
+    if (whole.index[f] == nullptr) continue;
+    int32_t* index = tape->arena().New<int32_t>(n);
+    float* weight = tape->arena().New<float>(n);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto row = static_cast<size_t>(rows[static_cast<size_t>(i)]);
+      index[i] = whole.index[f][row];
+      weight[i] = whole.weight[f] != nullptr ? whole.weight[f][row] : 0.0f;
+    }
+    some->index[f] = index;
+    some->weight[f] = weight;
+  }
+  return some;
 }
 
 // Rows of the given sequences that run `iteration` (from 1). previous_rows and rows_here: where a
@@ -62,6 +85,7 @@ LoopRows RowsOf(Tape* tape, const TrainBatch& batch, const std::vector<int>& seq
   out.batch.tokens = out.batch.targets = nullptr;
   out.batch.loops = nullptr;
   out.rows = Keep(tape, rows);
+  if (batch.fields != nullptr) out.batch.fields = FieldsOf(tape, *batch.fields, rows);
   if (iteration > 1) {
     out.previous = Keep(tape, previous);
     out.keep_grad = Keep(tape, keep);

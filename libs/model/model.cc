@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "model/layer_shapes.h"
 #include "nlohmann/json.hpp"
 
 namespace chimera {
@@ -93,6 +94,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& fold
   }
   CHIMERA_ASSIGN_OR_RETURN(model->weights_,
                            Weights::Map(folder + "/" + kWeightsFile, model->shape()));
+  model->knot_ = MakeSpanKnot(model->shape());
   return std::shared_ptr<const Model>(std::move(model));
 }
 

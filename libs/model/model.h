@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "config/config.h"
+#include "layers/span_knot.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +28,8 @@ class Model {
   const ModelConfig& shape() const { return config_.model; }
   const Weights& weights() const { return weights_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+  // What the SK layers share; null without such layers.
+  const SpanKnot* knot() const { return knot_.has_value() ? &*knot_ : nullptr; }
   int64_t weight_bytes() const { return weights_.file_bytes(); }
 
  private:
@@ -35,6 +39,7 @@ class Model {
   Config config_;
   Weights weights_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::optional<SpanKnot> knot_;
 };
 
 // Files of a model folder besides the manifest, in manifest order.

@@ -7,6 +7,7 @@
 #include "layers/linear_op.h"
 #include "layers/loop_op.h"
 #include "layers/row_ops.h"
+#include "model/layer_shapes.h"
 #include "model/loop_rows.h"
 #include "model/network_layer.h"
 
@@ -20,9 +21,13 @@ struct Network::Ends {
 };
 
 Network::Network(const ModelConfig& config, Parameters* parameters)
-    : config_(config), state_(config), ends_(std::make_unique<Ends>()) {
+    : config_(config),
+      state_(config),
+      knot_(MakeSpanKnot(config)),
+      ends_(std::make_unique<Ends>()) {
+  const SpanKnot* knot = knot_.has_value() ? &*knot_ : nullptr;
   for (int i = 0; i < config.n_layers; ++i) {
-    layers_.push_back(std::make_unique<NetworkLayer>(config_, i, parameters));
+    layers_.push_back(std::make_unique<NetworkLayer>(config_, i, knot, parameters));
   }
   ends_->embedding.param = BindFloat(parameters, "embedding");
   ends_->embedding.quantized = config.quant.enabled;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include "base/exec_context.h"
 #include "config/model_config.h"
+#include "layers/span_knot.h"
 #include "layers/train_batch.h"
 #include "model/layout.h"
 #include "model/state_layout.h"
@@ -92,6 +94,7 @@ class Network {
 
   const ModelConfig config_;
   const StateLayout state_;
+  std::optional<SpanKnot> knot_;  // with SK layers
   std::vector<std::unique_ptr<NetworkLayer>> layers_;
   LoopObserver observer_;
   struct Ends;

@@ -1,6 +1,8 @@
 #include "model/network_layer.h"
 
+#include "model/layer_shapes.h"
 #include "model/layout.h"
+#include "model/state_layout.h"
 
 namespace chimera {
 
@@ -17,11 +19,13 @@ LinearParam BindLinear(Parameters* parameters, const std::string& name, bool qua
   return linear;
 }
 
-NetworkLayer::NetworkLayer(const ModelConfig& config, int index, Parameters* parameters)
+NetworkLayer::NetworkLayer(const ModelConfig& config, int index, const SpanKnot* knot,
+                           Parameters* parameters)
     : config_(config),
       index_(index),
       kind_(config.layers[static_cast<size_t>(index)]),
-      quantized_(config.quant.enabled) {
+      quantized_(config.quant.enabled),
+      knot_(knot) {
   auto name = [&](const char* rest) { return LayerTensor(index, rest); };
   mixer_norm_ = BindFloat(parameters, name("mixer_norm"));
   BindMixer(LayerTensor(index, kind_ == LayerKind::kMlstm ? "xm." : "gd."), parameters);
@@ -58,7 +62,12 @@ void NetworkLayer::BindMixer(const std::string& prefix, Parameters* parameters) 
     return;
   }
   gd_ = {BindFloat(parameters, prefix + "conv"), BindFloat(parameters, prefix + "a_log"),
-         BindFloat(parameters, prefix + "dt_bias"), BindFloat(parameters, prefix + "head_norm")};
+         BindFloat(parameters, prefix + "dt_bias"), BindFloat(parameters, prefix + "head_norm"),
+         DeltaRuleOf(config_, kind_)};
+  if (kind_ != LayerKind::kSpanKnot) return;
+  sk_ = {BindFloat(parameters, LayerTensor(index_, "sk.w_sketch")),
+         BindFloat(parameters, LayerTensor(index_, "sk.w_back")),
+         BindFloat(parameters, LayerTensor(index_, "sk.gate"))};
 }
 
 void NetworkLayer::Prepare(ExecContext* exec) {
@@ -75,6 +84,13 @@ Var* NetworkLayer::Mixer(Tape* tape, const TrainBatch& batch, Var* x) {
   Var* y = kind_ == LayerKind::kMlstm
                ? MlstmMixer(tape, batch, xm_, proj[0], proj[1], gates[0], gates[1])
                : GatedDeltaMixer(tape, batch, gd_, proj[0], proj[1], gates[0], gates[1]);
+  if (kind_ == LayerKind::kSpanKnot) {
+    static const SketchFields kNone;
+    const auto offset = static_cast<int64_t>(LayerStateFloats(config_, LayerKind::kGatedDelta));
+    y = Residual(tape, y,
+                 SpanKnotBranch(tape, batch, *knot_, sk_,
+                                batch.fields != nullptr ? *batch.fields : kNone, in.normed, offset));
+  }
   const LinearInput mixed = NormQuantize(tape, y, out_norm_, quantized_);
   return Linear(tape, mixed, &w_out_, {config_.d_model})[0];
 }

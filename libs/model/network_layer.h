@@ -13,6 +13,7 @@
 #include "layers/linear_op.h"
 #include "layers/mixer_ops.h"
 #include "layers/moe_op.h"
+#include "layers/span_knot_op.h"
 #include "layers/train_batch.h"
 #include "model/network.h"
 #include "tensor/tape.h"
@@ -26,7 +27,8 @@ LinearParam BindLinear(Parameters* parameters, const std::string& name, bool qua
 // Thread-compatible. The parameters must outlive it.
 class NetworkLayer {
  public:
-  NetworkLayer(const ModelConfig& config, int index, Parameters* parameters);
+  // knot: of SK layers; must outlive this.
+  NetworkLayer(const ModelConfig& config, int index, const SpanKnot* knot, Parameters* parameters);
 
   // Re-derives the quantised forms.
   void Prepare(ExecContext* exec);
@@ -52,6 +54,8 @@ class NetworkLayer {
   LinearParam w_in_;
   FloatParam w_gates_;
   GatedDeltaParams gd_;
+  const SpanKnot* knot_;
+  SpanKnotParams sk_;
   MlstmParams xm_;
   FloatParam out_norm_;
   LinearParam w_out_;

@@ -55,7 +55,9 @@ constexpr std::pair<const char*, Rule> kRules[] = {
     {"xm.gate_bias", MlstmGateBias},
     {"tm.w_gates", Zero},
     {"tm.gate_bias", TitansGateBias},
-    {"tm.memory", Fan},
+    {"tm.w1", [](const Draw& d) { return 0.5f * Fan(d); }},  // 3.3: a small first memory is stable
+    {"tm.w2", [](const Draw& d) { return 0.5f * Fan(d); }},
+    {"sk.w_sketch", Fan},
     {"sk.w_back", Fan},
     {"sk.gate", [](const Draw&) { return kSketchGateStart; }},
     {"moe.bias", Zero},

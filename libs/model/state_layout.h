@@ -1,5 +1,5 @@
 // Where the recurrent state of each (layer, loop iteration) lies in a stream's block of floats
-// (DESIGN D14): prelude, coda, then the looped layers once per iteration. A stream with fewer loops
+// (DESIGN D14): memories, prelude and coda, then the looped layers once per iteration. A stream with fewer loops
 // has a prefix of the block of a stream with more.
 #pragma once
 
@@ -10,12 +10,14 @@
 
 namespace chimera {
 
-// Floats of one layer's state in one iteration.
+// Floats of one layer's state in one iteration of the loop.
 //   GD  the convolution inputs [3][3 * width], then n_heads matrices 64 x 64 (row = key dim)
 //   XM  n_heads matrices 64 x 64, n_heads vectors n of 64, n_heads scalars m
-//   TM  the memory, then the window (layers/titans.h)
+//   TM  the ring (layers/titans.h); its memory lies apart, all iterations share it
 //   SK  as GD, then the previous sketch (layers/span_knot.h)
 size_t LayerStateFloats(const ModelConfig& config, LayerKind kind);
+// Floats of a TM layer's memory, 0 for other kinds.
+size_t LayerMemoryFloats(const ModelConfig& config, LayerKind kind);
 
 // Immutable.
 class StateLayout {
@@ -28,6 +30,9 @@ class StateLayout {
            (looped_[static_cast<size_t>(layer)] ? static_cast<size_t>(iteration) * per_loop_ : 0);
   }
   size_t Floats(int layer) const { return sizes_[static_cast<size_t>(layer)]; }
+  // The memory of a TM layer.
+  size_t MemoryOffset(int layer) const { return memory_offsets_[static_cast<size_t>(layer)]; }
+  size_t MemoryFloats(int layer) const { return memory_sizes_[static_cast<size_t>(layer)]; }
   // Floats of a stream that may run up to `loops` iterations.
   size_t Total(int loops) const { return once_ + static_cast<size_t>(loops) * per_loop_; }
   // The part that belongs to one iteration of the loop: [first, first + size).
@@ -37,7 +42,7 @@ class StateLayout {
   size_t IterationFloats() const { return per_loop_; }
 
  private:
-  std::vector<size_t> offsets_, sizes_;
+  std::vector<size_t> offsets_, sizes_, memory_offsets_, memory_sizes_;
   std::vector<bool> looped_;
   size_t once_ = 0;
   size_t per_loop_ = 0;

@@ -11,6 +11,7 @@
 #include "base/string_view.h"
 #include "layers/loop.h"
 #include "model/b158_format.h"
+#include "model/layer_shapes.h"
 #include "model/layout.h"
 
 namespace chimera {
@@ -198,6 +199,19 @@ MlstmWeights MlstmViews(const LayerLookup& at) {
   return xm;
 }
 
+TitansWeights TitansViews(const LayerLookup& at, const ModelConfig& c) {
+  TitansWeights tm;
+  tm.w_in = at.Linear("tm.w_in");
+  tm.w_out = at.Linear("tm.w_out");
+  tm.w_gates = at.Float("tm.w_gates");
+  tm.block_norm = at.Float("tm.block_norm");
+  tm.out_norm = at.Float("tm.out_norm");
+  tm.layer = {TitansShapeOf(c),        at.Float("tm.gate_bias"),    at.Float("tm.w1"),
+              at.Float("tm.w2"),       at.Float("tm.persistent_k"), at.Float("tm.persistent_v"),
+              at.Float("tm.head_norm")};
+  return tm;
+}
+
 MoeWeights MoeViews(const LayerLookup& at, const ModelConfig& c) {
   MoeWeights moe;
   moe.router = {at.Float("moe.router"), at.Float("moe.bias"), c.moe.n_routed, c.d_model};
@@ -215,8 +229,14 @@ LayerWeights LayerViews(const Lookup& lookup, int i, const ModelConfig& c) {
   layer.mixer_norm = at.Float("mixer_norm");
   if (layer.kind == LayerKind::kMlstm) {
     layer.xm = MlstmViews(at);
+  } else if (layer.kind == LayerKind::kTitans) {
+    layer.tm = TitansViews(at, c);
   } else {
     layer.gd = GatedDeltaViews(at);
+    layer.gd.rule = DeltaRuleOf(c, layer.kind);
+  }
+  if (layer.kind == LayerKind::kSpanKnot) {
+    layer.sk = {at.Float("sk.w_sketch"), at.Float("sk.w_back"), at.Float("sk.gate")};
   }
   layer.ffn_norm = at.Float("ffn_norm");
   if (layer.ffn_kind == FfnKind::kMoe) layer.moe = MoeViews(at, c);

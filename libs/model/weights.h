@@ -8,7 +8,10 @@
 #include "absl/status/statusor.h"
 #include "base/file.h"
 #include "config/model_config.h"
+#include "layers/efla.h"
 #include "layers/moe.h"
+#include "layers/span_knot.h"
+#include "layers/titans.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -31,6 +34,7 @@ struct GatedDeltaWeights {
   const float* dt_bias = nullptr;
   const float* head_norm = nullptr;
   const float* out_norm = nullptr;
+  DeltaRule rule = DeltaRule::kBeta;
 };
 
 struct MlstmWeights {
@@ -39,6 +43,16 @@ struct MlstmWeights {
   const float* w_gates = nullptr;    // [2 * n_heads][d_model]: input, forget
   const float* gate_bias = nullptr;  // [2 * n_heads]
   const float* head_norm = nullptr;
+  const float* out_norm = nullptr;
+};
+
+// Shapes in layers/titans.h.
+struct TitansWeights {
+  LinearView w_in;  // q, the memory's k, v and q, the window's k and v
+  LinearView w_out;
+  TitansLayer layer;
+  const float* w_gates = nullptr;     // [3 * n_heads][d_model]: theta, eta, alpha
+  const float* block_norm = nullptr;  // [d_model] of the mean of a block
   const float* out_norm = nullptr;
 };
 
@@ -61,7 +75,9 @@ struct LayerWeights {
   FfnKind ffn_kind = FfnKind::kDense;
   const float* mixer_norm = nullptr;
   GatedDeltaWeights gd;  // GD and SK
+  SpanKnotWeights sk;    // SK
   MlstmWeights xm;       // XM
+  TitansWeights tm;      // TM
   const float* ffn_norm = nullptr;
   SwigluWeights ffn;  // the dense feed-forward, or the shared expert
   MoeWeights moe;
