@@ -1,5 +1,7 @@
-// Times the recurrent kernels on one core: chunk forms forward and backward, and decode steps.
+// Times the recurrent kernels on one core: chunk forms forward and backward, decode steps, and
+// windows of a token tree with their commit.
 // Prints the fastest of several runs, in microseconds a token for six heads.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +11,8 @@
 #include "base/cpu.h"
 #include "layers/gated_delta.h"
 #include "layers/mlstm.h"
+#include "layers/tree_testing.h"
+#include "layers/tree_walk.h"
 
 namespace chimera {
 namespace {
@@ -137,6 +141,38 @@ void BenchMlstm(Isa isa) {
               IsaName(isa), forward, backward, forward + backward, step);
 }
 
+// A window and the commit of its deepest path, in microseconds a node; six heads.
+void BenchTree(Isa isa, const char* name, const Parents& parents) {
+  Activations x;
+  const TokenTree tree(parents.data(), static_cast<int>(parents.size()));
+  const int n = tree.n_nodes();
+  std::vector<float> states(size_t{kHeads} * kHeadState), vectors(kStride), frames(kHeads);
+  std::vector<float> factors(static_cast<size_t>(MlstmTreeWalk::FactorFloats(n, kHeads)));
+  std::vector<float> scratch(MlstmTreeWalk::kScratchFloats);
+  int leaf = 0;
+  for (int i = 0; i < n; ++i) leaf = tree.depth(i) > tree.depth(leaf) ? i : leaf;
+  const GatedDeltaTreeWalk delta(GatedDeltaFor(isa), tree, factors.data());
+  const MlstmTreeWalk mlstm(MlstmFor(isa), tree, factors.data());
+  const double gd = MicrosPerToken([&] {
+    for (int i = 0; i + n <= kTokens; i += n) {
+      delta.Run({x.q.data(), x.k.data(), x.v.data(), kStride, x.g.data(), x.beta.data(), kHeads}, 0,
+                kHeads, states.data(), x.out.data(), kStride, scratch.data());
+      delta.Commit(leaf, 0, kHeads, states.data());
+    }
+  });
+  std::fill(states.begin(), states.end(), 0.0f);
+  const MlstmState state = {states.data(), vectors.data(), frames.data()};
+  const double xm = MicrosPerToken([&] {
+    for (int i = 0; i + n <= kTokens; i += n) {
+      mlstm.Run({x.q.data(), x.k.data(), x.v.data(), kStride, x.beta.data(), x.g.data(), kHeads}, 0,
+                kHeads, state, x.out.data(), kStride, scratch.data());
+      mlstm.Commit(leaf, 0, kHeads, state);
+    }
+  });
+  std::printf("tree %-12s %-8s  nodes %2d  writes %3d  gated delta %6.2f  mlstm %6.2f\n", name,
+              IsaName(isa), n, tree.walk_writes(), gd, xm);
+}
+
 }  // namespace
 }  // namespace chimera
 
@@ -148,6 +184,10 @@ int main() {
     if (isa > chimera::BestIsa()) break;
     chimera::BenchGatedDelta(isa);
     chimera::BenchMlstm(isa);
+    chimera::BenchTree(isa, "one node", chimera::ChainParents(1));
+    chimera::BenchTree(isa, "chain", chimera::ChainParents(16));
+    chimera::BenchTree(isa, "star", {-1, 0, 0, 0, 0, 0, 0, 0});
+    chimera::BenchTree(isa, "four by five", chimera::LevelParents(4, 5, 1));
   }
   return 0;
 }

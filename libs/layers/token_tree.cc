@@ -57,14 +57,17 @@ void TokenTree::Order() {
 }
 
 void TokenTree::CountWalk() {
-  int tip = -1;  // the node whose state the walk holds
+  int tip = -2;  // the node whose state the walk holds; -1 the committed one, -2 none
   for (int i = 0; i < n_nodes_; ++i) {
-    const int p = parents_[order_[i]];
-    if (p < 0 || p == tip) continue;
-    const bool forward = tip >= 0 && parents_[p] == tip;
-    walk_copies_ += forward ? 0 : 1;
-    walk_writes_ += forward ? 1 : depth_[p] + 1;
-    tip = p;
+    const int node = order_[i], p = parents_[node];
+    if (p != tip && !(leaf_[node] && p < 0)) {
+      ++walk_copies_;
+      walk_writes_ += p < 0 ? 0 : depth_[p] + 1;
+      tip = p;
+    }
+    if (leaf_[node]) continue;
+    ++walk_writes_;
+    tip = node;
   }
 }
 

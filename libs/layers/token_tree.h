@@ -42,8 +42,8 @@ class TokenTree {
   const int8_t* order() const { return order_; }
 
   // What a walk in this order pays (tree_walk.h): state updates and copies of the committed state.
-  // A chain needs n_nodes - 1 updates and one copy; a branch adds the updates that rebuild the
-  // state of the node it leaves from.
+  // A chain needs n_nodes - 1 updates and one copy; every further child with children adds the
+  // updates that rebuild its parent's state.
   int walk_writes() const { return walk_writes_; }
   int walk_copies() const { return walk_copies_; }
 

@@ -9,27 +9,36 @@ namespace {
 
 constexpr size_t kHeadBytes = kHeadDim * sizeof(float);
 
-// Calls visit(node, at_root) in depth-first order; at_root tells that the node reads the committed
-// state, else the scratch holds its parent's. reload() copies the committed state to the scratch,
-// write(node) applies a node to it. Nodes without children are never applied.
-template <typename Visit, typename Reload, typename Write>
-void Walk(const TokenTree& tree, const Visit& visit, const Reload& reload, const Write& write) {
-  int tip = -1;  // the node whose state the scratch holds
+// Visits the nodes depth first. Nodes without children call read(node, at_root): at_root tells that
+// the node reads the committed state, else the scratch holds its parent's. Others call step(node),
+// which turns the parent's state in the scratch into theirs. reload() copies the committed state to
+// the scratch, write(node) applies a node that was stepped before.
+template <typename Read, typename Step, typename Reload, typename Write>
+void Walk(const TokenTree& tree, const Read& read, const Step& step, const Reload& reload,
+          const Write& write) {
+  constexpr int kNothing = -2;
+  int tip = kNothing;  // the node whose state the scratch holds, -1 the committed one
   for (int i = 0; i < tree.n_nodes(); ++i) {
     const int node = tree.order()[i];
     const int parent = tree.parent(node);
-    if (parent >= 0 && parent != tip) {
-      if (tip >= 0 && tree.parent(parent) == tip) {
-        write(parent);
-      } else {
-        int8_t path[kTreeNodesMax];
-        const int length = tree.Path(parent, path);
-        reload();
-        for (int j = 0; j < length; ++j) write(path[j]);
-      }
+    const bool leaf = tree.is_leaf(node);
+    if (leaf && parent < 0) {
+      read(node, true);
+      continue;
+    }
+    if (parent != tip) {
+      reload();
+      int8_t path[kTreeNodesMax];
+      const int length = parent < 0 ? 0 : tree.Path(parent, path);
+      for (int j = 0; j < length; ++j) write(path[j]);
       tip = parent;
     }
-    visit(node, parent < 0);
+    if (leaf) {
+      read(node, false);
+    } else {
+      step(node);
+      tip = node;
+    }
   }
 }
 
@@ -50,20 +59,23 @@ void GatedDeltaTreeWalk::Run(const GatedDeltaNodes& nodes, int head_begin, int h
                              float* scratch) const {
   for (int head = head_begin; head < head_end; ++head) {
     const float* state = states + int64_t{head} * kHeadState;
+    const auto read = [&](int node, bool at_root) {
+      const int64_t at = node * nodes.stride + head * kHeadDim;
+      const int64_t gate = node * nodes.gate_stride + head;
+      float* factor = Factor(head, node);
+      std::memcpy(factor, nodes.k + at, kHeadBytes);
+      factor[2 * kHeadDim] = nodes.g[gate];
+      kernels_.read(at_root ? state : scratch, nodes.q + at, nodes.k + at, nodes.v + at,
+                    nodes.g[gate], nodes.beta[gate], o + node * o_stride + head * kHeadDim,
+                    factor + kHeadDim);
+    };
+    const auto write = [&](int node) { Write(head, node, scratch); };
+    const auto step = [&](int node) {  // in halves, for the step does not give u away
+      read(node, false);
+      write(node);
+    };
     Walk(
-        tree_,
-        [&](int node, bool at_root) {
-          const int64_t at = node * nodes.stride + head * kHeadDim;
-          const int64_t gate = node * nodes.gate_stride + head;
-          float* factor = Factor(head, node);
-          std::memcpy(factor, nodes.k + at, kHeadBytes);
-          factor[2 * kHeadDim] = nodes.g[gate];
-          kernels_.read(at_root ? state : scratch, nodes.q + at, nodes.k + at, nodes.v + at,
-                        nodes.g[gate], nodes.beta[gate], o + node * o_stride + head * kHeadDim,
-                        factor + kHeadDim);
-        },
-        [&] { std::memcpy(scratch, state, kHeadState * sizeof(float)); },
-        [&](int node) { Write(head, node, scratch); });
+        tree_, read, step, [&] { std::memcpy(scratch, state, kHeadState * sizeof(float)); }, write);
   }
 }
 
@@ -88,27 +100,35 @@ void MlstmTreeWalk::Run(const MlstmNodes& nodes, int head_begin, int head_end,
   const MlstmState held = {scratch, scratch + kHeadState, scratch + kHeadState + kHeadDim};
   for (int head = head_begin; head < head_end; ++head) {
     const MlstmState committed = HeadOf(states, head);
-    Walk(
-        tree_,
-        [&](int node, bool at_root) {
-          const int64_t at = node * nodes.stride + head * kHeadDim;
-          const float i = nodes.i[node * nodes.gate_stride + head];
-          const float f = nodes.f[node * nodes.gate_stride + head];
-          float* factor = Factor(head, node);
-          std::memcpy(factor, nodes.k + at, kHeadBytes);
-          std::memcpy(factor + kHeadDim, nodes.v + at, kHeadBytes);
-          factor[2 * kHeadDim] = i;
-          factor[2 * kHeadDim + 1] = f;
-          const MlstmState& from = at_root ? committed : held;
-          kernels_.read(from.c, from.n, *from.m, nodes.q + at, nodes.k + at, nodes.v + at, i, f,
-                        h + node * h_stride + head * kHeadDim);
-        },
-        [&] {
-          std::memcpy(held.c, committed.c, kHeadState * sizeof(float));
-          std::memcpy(held.n, committed.n, kHeadBytes);
-          *held.m = *committed.m;
-        },
-        [&](int node) { Write(head, node, held); });
+    const auto keep = [&](int node, int64_t at) {
+      float* factor = Factor(head, node);
+      std::memcpy(factor, nodes.k + at, kHeadBytes);
+      std::memcpy(factor + kHeadDim, nodes.v + at, kHeadBytes);
+      factor[2 * kHeadDim] = nodes.i[node * nodes.gate_stride + head];
+      factor[2 * kHeadDim + 1] = nodes.f[node * nodes.gate_stride + head];
+      return factor;
+    };
+    const auto read = [&](int node, bool at_root) {
+      const int64_t at = node * nodes.stride + head * kHeadDim;
+      const float* factor = keep(node, at);
+      const MlstmState& from = at_root ? committed : held;
+      kernels_.read(from.c, from.n, *from.m, nodes.q + at, nodes.k + at, nodes.v + at,
+                    factor[2 * kHeadDim], factor[2 * kHeadDim + 1],
+                    h + node * h_stride + head * kHeadDim);
+    };
+    const auto step = [&](int node) {
+      const int64_t at = node * nodes.stride + head * kHeadDim;
+      const float* factor = keep(node, at);
+      kernels_.step(held.c, held.n, held.m, nodes.q + at, nodes.k + at, nodes.v + at,
+                    factor[2 * kHeadDim], factor[2 * kHeadDim + 1],
+                    h + node * h_stride + head * kHeadDim);
+    };
+    const auto reload = [&] {
+      std::memcpy(held.c, committed.c, kHeadState * sizeof(float));
+      std::memcpy(held.n, committed.n, kHeadBytes);
+      *held.m = *committed.m;
+    };
+    Walk(tree_, read, step, reload, [&](int node) { Write(head, node, held); });
   }
 }
 

@@ -1,6 +1,6 @@
 // Verifying a token tree with recurrent layers (math-inference-training A.4.1 to A.4.3): every node
 // sees the state plain decoding would have at the end of its path, bit for bit, because the walk
-// runs the halves of the step kernels in depth-first order. The committed state is only read; a
+// runs the step kernels, or their halves, in depth-first order. The committed state is only read; a
 // window that is never committed leaves nothing behind. There is no buffer per depth: the walk
 // holds one state, and rebuilds a node's state from the committed one when it turns back to it,
 // from the factors each node left (TokenTree counts the updates). Commit replays one path.

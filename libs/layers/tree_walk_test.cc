@@ -207,16 +207,25 @@ TEST(ShortConvTreeTest, EveryPathOfEveryTreeIsPlainDecoding) {
 
 TEST(TreeWalkTest, OutputsMayReplaceTheInputs) {
   const TokenTree tree = Make(LevelParents(4, 5, 3));
-  Window window(tree.n_nodes(), 3);
-  const GatedDeltaNodes x = window.Delta();
-  Floats factors(GatedDeltaTreeWalk::FactorFloats(tree.n_nodes(), kHeads));
-  const GatedDeltaTreeWalk walk(GatedDelta(), tree, factors.data());
-  const Floats states = Delta0(), want = RunDelta(walk, tree, x, states);
-  Floats scratch(GatedDeltaTreeWalk::kScratchFloats);
-  walk.Run(x, 0, kHeads, states.data(), window.rows.data(), kStride, scratch.data());
-  for (int i = 0; i < tree.n_nodes(); ++i) {
-    const float* row = &window.rows[i * kStride];
-    ExpectSame(Floats(row, row + kWide), Row(want, i), "o over q");
+  for (const int part : {0, 1, 2}) {  // over q, k, v
+    Window delta(tree.n_nodes(), 3), mlstm(tree.n_nodes(), 4);
+    const GatedDeltaNodes x = delta.Delta();
+    const MlstmNodes y = mlstm.Mlstm();
+    Floats factors(MlstmTreeWalk::FactorFloats(tree.n_nodes(), kHeads));
+    Floats scratch(MlstmTreeWalk::kScratchFloats);
+    const GatedDeltaTreeWalk walk(GatedDelta(), tree, factors.data());
+    const MlstmTreeWalk mlstm_walk(Mlstm(), tree, factors.data());
+    const Floats states = Delta0(), want = RunDelta(walk, tree, x, states);
+    MlstmSlab slab;
+    const Floats h_want = RunMlstm(mlstm_walk, tree, y, &slab);
+    walk.Run(x, 0, kHeads, states.data(), &delta.rows[part * kWide], kStride, scratch.data());
+    mlstm_walk.Run(y, 0, kHeads, slab.view(), &mlstm.rows[part * kWide], kStride, scratch.data());
+    for (int i = 0; i < tree.n_nodes(); ++i) {
+      const float* o = &delta.rows[i * kStride + part * kWide];
+      const float* h = &mlstm.rows[i * kStride + part * kWide];
+      ExpectSame(Floats(o, o + kWide), Row(want, i), "o");
+      ExpectSame(Floats(h, h + kWide), Row(h_want, i), "h");
+    }
   }
 }
 

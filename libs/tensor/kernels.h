@@ -23,8 +23,12 @@ struct AdamWStep {
 struct TensorKernels {
   // out[i] = a[i] + b[i]; out may be a or b.
   void (*add)(const float* a, const float* b, int64_t n, float* out);
-  // Round to nearest even.
+  // bfloat16 is the upper half of a float's bits. Rounds to nearest even; a NaN stays one.
   void (*to_bf16)(const float* x, int64_t n, uint16_t* out);
+  // Exact.
+  void (*from_bf16)(const uint16_t* x, int64_t n, float* out);
+  // from_bf16 of to_bf16; out may be x.
+  void (*round_bf16)(const float* x, int64_t n, float* out);
   void (*adamw)(const AdamWStep& step, int64_t n, float* w, const float* grad, float* m, float* v);
   // Sum of squares in 16 lanes, folded in the one order, in double at the end of each 4,096.
   double (*sum_squares)(const float* x, int64_t n);

@@ -11,11 +11,35 @@ void Add(const float* a, const float* b, int64_t n, float* out) {
   for (; i < n; ++i) out[i] = a[i] + b[i];
 }
 
+// The sum below carries into the exponent when the mantissa rounds up, which is right up to
+// infinity; only a NaN must not carry: it keeps its upper half, made quiet.
+CHIMERA_VEC uint16_t Bf16Of(uint32_t bits) {
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t quiet = (bits >> 16) | 0x40u;
+  return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
+
 void ToBf16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) {
     uint32_t bits;
     std::memcpy(&bits, x + i, sizeof(bits));
-    out[i] = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    out[i] = Bf16Of(bits);
+  }
+}
+
+void FromBf16(const uint16_t* x, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
+    std::memcpy(out + i, &bits, sizeof(bits));
+  }
+}
+
+void RoundBf16(const float* x, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    bits = static_cast<uint32_t>(Bf16Of(bits)) << 16;
+    std::memcpy(out + i, &bits, sizeof(bits));
   }
 }
 
@@ -70,7 +94,8 @@ void SoftmaxGrad(const float* x, int64_t n, float lse, int64_t target, float sca
 }  // namespace
 
 extern const TensorKernels kTensorKernels;
-const TensorKernels kTensorKernels = {Add, ToBf16, AdamW, SumSquares, LogSumExp, SoftmaxGrad};
+const TensorKernels kTensorKernels = {Add,   ToBf16,     FromBf16,  RoundBf16,
+                                      AdamW, SumSquares, LogSumExp, SoftmaxGrad};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera
