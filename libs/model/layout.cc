@@ -1,13 +1,11 @@
 #include "model/layout.h"
 
 #include "absl/strings/str_cat.h"
+#include "layers/depth_router.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
 namespace {
-
-constexpr int kDepthRouterHidden = 192;  // math-backbone 5: 2560 - 192 - 6
-constexpr int kDepthRouterDepths = 6;
 
 // Collects the tensors of one layer under its prefix.
 class LayerList {
@@ -144,10 +142,10 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
     }
     // Fitted after training from the depths that tokens would have needed.
     const int hidden = kDepthRouterHidden, depths = kDepthRouterDepths;
-    specs.push_back({"router.w1", rows, hidden, c.d_model, false, false});
-    specs.push_back({"router.b1", TensorKind::kFloat, 1, hidden, false, false});
-    specs.push_back({"router.w2", rows, depths, hidden, false, false});
-    specs.push_back({"router.b2", TensorKind::kFloat, 1, depths, false, false});
+    specs.push_back({"router.hidden", rows, hidden, c.d_model, false, false});
+    specs.push_back({"router.hidden_bias", TensorKind::kFloat, 1, hidden, false, false});
+    specs.push_back({"router.out", rows, depths, hidden, false, false});
+    specs.push_back({"router.out_bias", TensorKind::kFloat, 1, depths, false, false});
   }
   specs.push_back({"final_norm", TensorKind::kFloat, 1, c.d_model, false});
   return specs;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/exec_context.h"
+#include "layers/token_tree.h"
 #include "model/braid_state.h"
 #include "model/model.h"
 
@@ -41,6 +42,16 @@ class Stepper {
   std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens,
                                  std::span<const uint8_t> loops);
   std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens, int loops = 0);
+
+  // Verifies a window: the hidden vectors of all nodes of a tree, node i after the text so far and
+  // the path to it, bit for bit what Step gives along each path with the same loops. The window may
+  // not reach beyond the next position divisible by 16 (DESIGN D20): position % 16 + depth < 16 for
+  // every node. Of the state only what is due at its position anyway changes. The first call
+  // allocates room for kTreeNodesMax nodes.
+  std::span<const float> Tree(BraidState* state, const TokenTree& tree,
+                              std::span<const int32_t> tokens, int loops = 0);
+  // Commits the path to a node of the last Tree of this state: the state Step would have left.
+  void CommitTree(BraidState* state, int leaf);
 
   // Of the last token of the last call: iterations it ran, and the relative change of its hidden
   // state in the last of them (0 after a single one).
