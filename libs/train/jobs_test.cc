@@ -295,22 +295,24 @@ TEST_F(JobsTest, BadBytesDeepInTheDataFailTheJobWithOneSentence) {
 TEST_F(JobsTest, DataRootHoldsJobsInside) {
   JobRules rules = Options().rules;
   rules.any_path = false;
-  EXPECT_EQ(ResolveDataPath(rules, root_ + "/data").status().code(),
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", root_ + "/data").status().code(),
             absl::StatusCode::kFailedPrecondition);
   rules.data_root = root_ + "/data";
-  EXPECT_TRUE(ResolveDataPath(rules, "a.txt").ok());
-  EXPECT_TRUE(ResolveDataPath(rules, root_ + "/data").ok());
-  EXPECT_TRUE(ResolveDataPath(rules, ".").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", "a.txt").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", root_ + "/data").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", ".").ok());
   fs::create_directories(root_ + "/database");
   fs::create_symlink("/etc", root_ + "/data/link");
   for (const std::string path :
        {"..", "../", "/etc/passwd", "a.txt/../../x", "link", "link/passwd", "/", "link/nothing"}) {
-    EXPECT_EQ(ResolveDataPath(rules, path).status().code(), absl::StatusCode::kPermissionDenied)
+    EXPECT_EQ(ResolveJobPath(rules, "data_path", path).status().code(),
+              absl::StatusCode::kPermissionDenied)
         << path;
   }
-  EXPECT_EQ(ResolveDataPath(rules, root_ + "/database").status().code(),
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", root_ + "/database").status().code(),
             absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(ResolveDataPath(rules, "missing.txt").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", "missing.txt").status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST_F(JobsTest, RefusesBadRecipesAndLimits) {

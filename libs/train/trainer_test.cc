@@ -7,11 +7,11 @@
 
 #include "base/file.h"
 #include "model/model_testing.h"
-#include "train/adamw.h"
 #include "train/batches.h"
 #include "train/corpus.h"
 #include "train/curve_svg.h"
 #include "train/eval.h"
+#include "train/optimizer.h"
 
 namespace chimera {
 namespace {
@@ -152,7 +152,8 @@ TEST_F(TrainerTest, ForeignAndDamagedCheckpointsAreRefused) {
 }
 
 TEST(Schedule, WarmsUpThenFollowsTheCosine) {
-  const AdamWOptions o{.lr = 1.0, .lr_min_ratio = 0.1, .warmup_steps = 10, .steps_total = 110};
+  const LearningRateSchedule o{
+      .lr = 1.0, .lr_min_ratio = 0.1, .warmup_steps = 10, .steps_total = 110};
   EXPECT_DOUBLE_EQ(LearningRate(o, 1), 0.1);
   EXPECT_DOUBLE_EQ(LearningRate(o, 10), 1.0);
   EXPECT_NEAR(LearningRate(o, 60), 0.55, 1e-12);
