@@ -90,33 +90,39 @@ int64_t Network::StateFloats() const {
 }
 
 // Block (math-backbone 0.1): x += Mixer(x), x += FFN(x), every linear input normalised.
-double Network::Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll) {
+Var* Network::RunLayer(Tape* tape, Layer* layer, const TrainBatch& batch, Var* x) const {
   const bool quantized = config_.quant.enabled;
   const int width = config_.n_heads * config_.head_dim, heads = config_.n_heads;
+  const LinearInput in = NormQuantize(tape, x, layer->mixer_norm, quantized);
+  const auto proj = Linear(tape, in, &layer->w_in, {3 * width, width});
+  const auto gates = FloatLinear(tape, in, layer->w_gates, {heads, heads});
+  Var* y = layer->kind == LayerKind::kGatedDelta
+               ? GatedDeltaMixer(tape, batch, layer->gd, proj[0], proj[1], gates[0], gates[1])
+               : MlstmMixer(tape, batch, layer->xm, proj[0], proj[1], gates[0], gates[1]);
+  const LinearInput mixed = NormQuantize(tape, y, layer->out_norm, quantized);
+  x = Residual(tape, x, Linear(tape, mixed, &layer->w_out, {config_.d_model})[0]);
+
+  const LinearInput ffn = NormQuantize(tape, x, layer->ffn_norm, quantized);
+  const auto gate_up = Linear(tape, ffn, &layer->ffn_in, {config_.d_ff, config_.d_ff});
+  Var* hidden = SwigluProduct(tape, gate_up[0], gate_up[1]);
+  const LinearInput down = NormQuantize(tape, hidden, layer->ffn_out_norm, quantized);
+  return Residual(tape, x, Linear(tape, down, &layer->ffn_out, {config_.d_model})[0]);
+}
+
+double Network::Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll) {
   batch.state_stride = StateFloats();
   batch.start = start;
   batch.end = end;
+  const bool keep = tape->recording() && !checkpointing_;
   Var* x = Embed(tape, &ends_->embedding, batch.tokens, batch.rows());
-  for (const auto& layer : layers_) {
-    const LinearInput in = NormQuantize(tape, x, layer->mixer_norm, quantized);
-    const auto proj = Linear(tape, in, &layer->w_in, {3 * width, width});
-    const auto gates = FloatLinear(tape, in, layer->w_gates, {heads, heads});
-    Var* y = layer->kind == LayerKind::kGatedDelta
-                 ? GatedDeltaMixer(tape, batch, layer->gd, proj[0], proj[1], gates[0], gates[1])
-                 : MlstmMixer(tape, batch, layer->xm, proj[0], proj[1], gates[0], gates[1]);
-    const LinearInput mixed = NormQuantize(tape, y, layer->out_norm, quantized);
-    x = Residual(tape, x, Linear(tape, mixed, &layer->w_out, {config_.d_model})[0]);
-
-    const LinearInput ffn = NormQuantize(tape, x, layer->ffn_norm, quantized);
-    const auto gate_up = Linear(tape, ffn, &layer->ffn_in, {config_.d_ff, config_.d_ff});
-    Var* hidden = SwigluProduct(tape, gate_up[0], gate_up[1]);
-    const LinearInput down = NormQuantize(tape, hidden, layer->ffn_out_norm, quantized);
-    x = Residual(tape, x, Linear(tape, down, &layer->ffn_out, {config_.d_model})[0]);
-
+  for (const auto& owned : layers_) {
+    Layer* layer = owned.get();
+    const auto run = [this, tape, layer, batch, x] { return RunLayer(tape, layer, batch, x); };
+    x = keep ? run() : tape->Checkpoint({x}, run);
     batch.start += LayerStateFloats(config_, layer->kind);
     batch.end += LayerStateFloats(config_, layer->kind);
   }
-  const LinearInput top = NormQuantize(tape, x, ends_->final_norm, quantized);
+  const LinearInput top = NormQuantize(tape, x, ends_->final_norm, config_.quant.enabled);
   return CrossEntropy(tape, top, &ends_->embedding, batch.targets, nll);
 }
 

@@ -58,13 +58,21 @@ class Network {
   // .state_stride are set here. Leaves the tape ready for Backward when it records.
   double Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll);
 
+  // Trades time for memory in passes that record: each layer keeps its input only and runs once
+  // more in Backward (Tape::Checkpoint). Same bits. Passes that do not record never keep more.
+  void set_checkpointing(bool on) { checkpointing_ = on; }
+
   // Floats of one sequence's state, laid out as BraidState.
   int64_t StateFloats() const;
 
  private:
   struct Layer;
+  // x + Mixer(x), then + FFN; batch has the layer's start and end.
+  Var* RunLayer(Tape* tape, Layer* layer, const TrainBatch& batch, Var* x) const;
+
   const ModelConfig config_;
   Parameters* parameters_;
+  bool checkpointing_ = false;
   std::vector<std::unique_ptr<Layer>> layers_;
   struct Ends;
   std::unique_ptr<Ends> ends_;

@@ -247,11 +247,14 @@ int64_t WarmupFor(int64_t steps) { return steps / 10; }
 int64_t TrainingBytes(const TrainRecipe& recipe) {
   const ModelConfig& model = recipe.config.model;
   const double parameters = static_cast<double>(CountParameters(model).total);
-  // Inputs and outputs of the coarse ops of a layer, four vectors of the width at the very least.
-  const double activations = static_cast<double>(recipe.TokensPerStep()) *
-                             static_cast<double>(model.n_layers) *
-                             (4.0 * model.d_model + 2.0 * model.d_ff);
-  const double copies = recipe.optimizer == OptimizerKind::kMezo ? 3.0 : 4.0;
+  // Inputs and outputs of the coarse ops of a layer, four vectors of the width at the very least;
+  // of every layer, or of one beside the inputs of all.
+  const bool mezo = recipe.optimizer == OptimizerKind::kMezo;
+  const double layer = 4.0 * model.d_model + 2.0 * model.d_ff, layers = model.n_layers;
+  const double token =
+      mezo || recipe.gradient_checkpointing ? layers * model.d_model + layer : layers * layer;
+  const double activations = static_cast<double>(recipe.TokensPerStep()) * token;
+  const double copies = mezo ? 3.0 : 4.0;
   return static_cast<int64_t>(std::min(9e18, 4.0 * (copies * parameters + activations)));
 }
 

@@ -58,6 +58,7 @@ class Run final : private BatchLoss {
         batches_(train_.tokens, recipe.config.tokens.eot, recipe.batch_seqs, recipe.seq_len) {
     states_.resize(static_cast<size_t>(network_.StateFloats() * recipe.batch_seqs));
     next_states_.resize(states_.size());
+    network_.set_checkpointing(recipe.gradient_checkpointing);
     progress_.steps_total = recipe.StepsTotal();
   }
 

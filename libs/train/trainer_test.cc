@@ -247,6 +247,17 @@ TEST_F(TrainerTest, AModelThatDoesNotFitIsRefused) {
   EXPECT_THAT(ToStd(refused.message()), HasSubstr("not a model folder"));
 }
 
+// The same run with less memory, also when it is switched on half-way.
+TEST_F(TrainerTest, GradientCheckpointingChangesNoBit) {
+  ASSERT_TRUE(Train("kept")->finished);
+  EXPECT_FALSE(Train("late", 9)->finished);
+  recipe_.gradient_checkpointing = true;
+  ASSERT_TRUE(Train("recomputed")->finished);
+  EXPECT_EQ(Weights("recomputed"), Weights("kept"));
+  ASSERT_TRUE(Train("late")->finished);
+  EXPECT_EQ(Weights("late"), Weights("kept"));
+}
+
 TEST_F(TrainerTest, BadDataGetsOneSentence) {
   ASSERT_TRUE(MakeDirs(root_ + "/empty").ok());
   ASSERT_TRUE(WriteFileAtomic(root_ + "/binary", std::string("ab\0cd", 5)).ok());
