@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,11 @@ namespace {
 constexpr int kFoldersUp = 3;  // configs/recipes/x.json names configs/y.json: two folders up
 constexpr int64_t kStepsMax = int64_t{1} << 40;
 constexpr int64_t kTokensPerStepMax = int64_t{1} << 31;
+constexpr size_t kPathBytesMax = 4096;
+// MeZO without values of its own: the rate of full-parameter runs of the small models here, far
+// below AdamW's because a step moves every parameter by lr times the whole projected gradient.
+constexpr double kMezoLr = 1e-5;
+constexpr int64_t kMezoWarmupSteps = 200;
 
 // A relative path that stays below the folder it starts in.
 bool StaysInside(const std::string& path) {
@@ -31,15 +37,17 @@ bool IsScaleName(const std::string& name) {
          });
 }
 
-absl::StatusOr<std::string> FindConfig(const std::string& name, const std::string& base_dir) {
+// The path named by a key, in base_dir or a folder above it.
+absl::StatusOr<std::string> FindUpwards(const char* key, const std::string& name,
+                                        const std::string& base_dir) {
   std::filesystem::path folder = base_dir.empty() ? "." : base_dir;
   for (int up = 0; up <= kFoldersUp; ++up) {
     std::error_code error;
     const std::filesystem::path candidate = folder / name;
-    if (std::filesystem::is_regular_file(candidate, error)) return candidate.string();
+    if (std::filesystem::exists(candidate, error)) return candidate.string();
     folder /= "..";
   }
-  return absl::NotFoundError(absl::StrCat("config = \"", name, "\" is neither in ", base_dir,
+  return absl::NotFoundError(absl::StrCat(key, " = \"", name, "\" is neither in ", base_dir,
                                           " nor in the ", kFoldersUp, " folders above it"));
 }
 
@@ -56,7 +64,7 @@ absl::StatusOr<Config> ReadModel(Reader& r, const std::string& overlay,
     r.Fail("scale", "must be a name of at most 64 of a-z, 0-9, '-' and '_'");
   }
   if (!r.status().ok()) return r.status();
-  CHIMERA_ASSIGN_OR_RETURN(const std::string path, FindConfig(config_name, base_dir));
+  CHIMERA_ASSIGN_OR_RETURN(const std::string path, FindUpwards("config", config_name, base_dir));
   CHIMERA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigBytesMax));
   std::vector<std::string> overlays;
   if (!scale.empty()) {
@@ -100,22 +108,66 @@ void ReadShape(Reader& r, TrainRecipe* t) {
   }
 }
 
-void ReadOptimizer(Reader& r, TrainRecipe* t) {
+void ReadStart(Reader& r, TrainRecipe* t) {
+  r.String("init_model", &t->init_model);
+  if (r.status().ok() && t->init_model.size() > kPathBytesMax) {
+    r.Fail("init_model", absl::StrCat("has more than ", kPathBytesMax, " bytes"));
+  }
+}
+
+// Keys of another optimizer would be without effect: better to say so than to train differently.
+void RefuseKeys(Reader& r, std::initializer_list<const char*> keys, OptimizerKind owner) {
+  for (const char* key : keys) {
+    if (r.status().ok() && r.Has(key)) {
+      r.Fail(key, absl::StrCat("acts only with train.optimizer = \"", OptimizerName(owner), "\""));
+    }
+  }
+}
+
+void ReadOptimizerKind(Reader& r, TrainRecipe* t) {
+  std::string name = OptimizerName(t->optimizer);
+  r.String("optimizer", &name);
+  if (name == OptimizerName(OptimizerKind::kMezo)) {
+    t->optimizer = OptimizerKind::kMezo;
+    t->lr = kMezoLr;
+    t->grad_clip = 0;
+    RefuseKeys(r, {"beta1", "beta2", "eps", "grad_clip", "gradient_checkpointing"},
+               OptimizerKind::kAdamW);
+    return;
+  }
+  if (r.status().ok() && name != OptimizerName(OptimizerKind::kAdamW)) {
+    r.Fail("optimizer", "must be \"adamw\" or \"mezo\"");
+  }
+  RefuseKeys(r, {"mezo_eps"}, OptimizerKind::kMezo);
+}
+
+void ReadSchedule(Reader& r, TrainRecipe* t) {
   r.Float("lr", 0, 10, &t->lr);
   r.Float("lr_min_ratio", 0, 1, &t->lr_min_ratio);
   // A short run warms up for at most a tenth of its steps.
   const int64_t total = t->StepsTotal();
-  t->warmup_steps = t->config.pretrain.warmup_steps;
+  t->warmup_steps =
+      t->optimizer == OptimizerKind::kMezo ? kMezoWarmupSteps : t->config.pretrain.warmup_steps;
   if (total > 0) t->warmup_steps = std::min(t->warmup_steps, total / 10);
   r.Int("warmup_steps", 0, kStepsMax, &t->warmup_steps);
   if (r.status().ok() && total > 0 && t->warmup_steps >= total) {
     r.Fail("warmup_steps", absl::StrCat("must be below the ", total, " steps of the run"));
   }
+}
+
+void ReadOptimizer(Reader& r, TrainRecipe* t) {
+  ReadOptimizerKind(r, t);
+  ReadSchedule(r, t);
   r.Float("weight_decay", 0, 10, &t->weight_decay);
+  if (t->optimizer == OptimizerKind::kMezo) {
+    r.Float("mezo_eps", 1e-6, 1, &t->mezo_eps);
+    return;
+  }
   r.Float("beta1", 0, 0.999999, &t->beta1);
   r.Float("beta2", 0, 0.999999, &t->beta2);
   r.Float("eps", 1e-16, 1, &t->eps);
   r.Float("grad_clip", 0, 1e6, &t->grad_clip);
+  r.Bool("gradient_checkpointing", &t->gradient_checkpointing);
 }
 
 void ReadRun(Reader& r, TrainRecipe* t) {
@@ -128,6 +180,10 @@ void ReadRun(Reader& r, TrainRecipe* t) {
 }
 
 }  // namespace
+
+const char* OptimizerName(OptimizerKind kind) {
+  return kind == OptimizerKind::kMezo ? "mezo" : "adamw";
+}
 
 int64_t TrainRecipe::StepsTotal() const {
   int64_t total = steps;
@@ -148,6 +204,7 @@ absl::StatusOr<TrainRecipe> ParseRecipe(const std::string& json_text, const std:
   ApplyDefaults(&recipe);
   Reader train = root.Optional().At("train").Optional();
   ReadShape(train, &recipe);
+  ReadStart(train, &recipe);
   ReadOptimizer(train, &recipe);
   ReadRun(train, &recipe);
   root.RejectUnread(document);
@@ -162,6 +219,10 @@ absl::StatusOr<TrainRecipe> LoadRecipe(const std::string& path) {
   if (!recipe.ok()) {
     return absl::Status(recipe.status().code(),
                         absl::StrCat(path, ": ", recipe.status().message()));
+  }
+  if (!recipe->init_model.empty() && std::filesystem::path(recipe->init_model).is_relative()) {
+    CHIMERA_ASSIGN_OR_RETURN(recipe->init_model,
+                             FindUpwards("train.init_model", recipe->init_model, folder));
   }
   return recipe;
 }

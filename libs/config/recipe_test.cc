@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/string_view.h"
 
 namespace chimera {
@@ -81,7 +83,7 @@ TEST(Recipe, EveryTrainKeyIsRead) {
       "max_minutes":1.5,"tokens_budget":6401,"lr":0.01,"lr_min_ratio":0.2,"warmup_steps":7,
       "weight_decay":0.3,"beta1":0.8,"beta2":0.9,"eps":1e-6,"grad_clip":0.5,"eval_every_steps":11,
       "eval_bytes":12,"valid_fraction":0.25,"log_every_steps":3,"checkpoint_interval_s":13,
-      "threads":2})"),
+      "threads":2,"optimizer":"adamw","gradient_checkpointing":true,"init_model":"m"})"),
                   kRecipes);
   ASSERT_TRUE(r.ok()) << r.status();
   TrainRecipe want;
@@ -106,8 +108,72 @@ TEST(Recipe, EveryTrainKeyIsRead) {
   want.log_every_steps = 3;
   want.checkpoint_interval_s = 13;
   want.threads = 2;
+  want.optimizer = OptimizerKind::kAdamW;
+  want.gradient_checkpointing = true;
+  want.init_model = "m";
   EXPECT_EQ(*r, want);
   EXPECT_EQ(r->StepsTotal(), 51);  // ceil(6401 / 128), before the 100 steps
+}
+
+TEST(Recipe, MezoHasDefaultsOfItsOwn) {
+  auto r = ParseRecipe(RecipeText(R"({"optimizer":"mezo","steps":5000})"), kRecipes);
+  ASSERT_TRUE(r.ok()) << r.status();
+  EXPECT_EQ(r->optimizer, OptimizerKind::kMezo);
+  EXPECT_EQ(r->lr, 1e-5);
+  EXPECT_EQ(r->mezo_eps, 1e-3);
+  EXPECT_EQ(r->warmup_steps, 200);
+  EXPECT_EQ(r->grad_clip, 0);
+  r = ParseRecipe(RecipeText(R"({"optimizer":"mezo","steps":60,"lr":1e-3,"mezo_eps":0.01,
+      "weight_decay":0,"warmup_steps":3,"init_model":"models/mine"})"),
+                  kRecipes);
+  ASSERT_TRUE(r.ok()) << r.status();
+  EXPECT_EQ(r->lr, 1e-3);
+  EXPECT_EQ(r->mezo_eps, 0.01);
+  EXPECT_EQ(r->weight_decay, 0);
+  EXPECT_EQ(r->warmup_steps, 3);
+  EXPECT_EQ(r->init_model, "models/mine");
+}
+
+TEST(Recipe, KeysOfTheOtherOptimizerAreRefused) {
+  for (const char* key : {"beta1", "beta2", "eps", "grad_clip"}) {
+    EXPECT_THAT(ErrorOf(RecipeText(R"({"optimizer":"mezo",")" + std::string(key) + "\":0.5}")),
+                HasSubstr("train." + std::string(key) +
+                          " = 0.5 acts only with train.optimizer = \"adamw\""));
+  }
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"optimizer":"mezo","gradient_checkpointing":true})")),
+              HasSubstr("train.gradient_checkpointing = true acts only with"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"mezo_eps":0.5})")),
+              HasSubstr("train.mezo_eps = 0.5 acts only with train.optimizer = \"mezo\""));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"optimizer":"sgd"})")),
+              HasSubstr("train.optimizer = \"sgd\" must be \"adamw\" or \"mezo\""));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"optimizer":"mezo","mezo_eps":0})")),
+              HasSubstr("train.mezo_eps = 0 is outside"));
+  EXPECT_THAT(ErrorOf(RecipeText(R"({"init_model":7})")),
+              HasSubstr("train.init_model = 7 must be"));
+}
+
+TEST(Recipe, InitModelIsFoundLikeTheConfig) {
+  const auto load = [&](const std::string& model) {
+    // The recipe lies elsewhere, so its config is the shipped one by a copy beside it.
+    const std::string root = testing::TempDir() + "/recipe_init_" + std::to_string(getpid());
+    std::filesystem::create_directories(root + "/configs/recipes");
+    std::filesystem::create_directories(root + "/models/mine");
+    std::filesystem::copy(std::string(CHIMERA_SOURCE_DIR) + "/configs", root + "/configs",
+                          std::filesystem::copy_options::recursive |
+                              std::filesystem::copy_options::overwrite_existing);
+    const std::string file = root + "/configs/recipes/init.json";
+    EXPECT_TRUE(WriteFileAtomic(file, RecipeText("{\"init_model\":\"" + model + "\"}")).ok());
+    auto recipe = LoadRecipe(file);
+    std::filesystem::remove_all(root);
+    return recipe;
+  };
+  auto found = load("models/mine");
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_THAT(found->init_model, testing::EndsWith("/models/mine"));
+  EXPECT_TRUE(std::filesystem::path(found->init_model).is_absolute());
+  EXPECT_EQ(load("/some/where")->init_model, "/some/where");
+  EXPECT_THAT(std::string(ToStd(load("models/other").status().message())),
+              HasSubstr("train.init_model = \"models/other\" is neither in"));
 }
 
 TEST(Recipe, ShortRunsWarmUpShortly) {

@@ -56,7 +56,12 @@ Var* Network::RunLayers(Tape* tape, TrainBatch batch, const float* start, float*
   for (int i = first; i <= last; ++i) {
     batch.start = start + state_.Offset(i, iteration);
     batch.end = end + state_.Offset(i, iteration);
-    x = layers_[static_cast<size_t>(i)]->Forward(tape, batch, x);
+    NetworkLayer* layer = layers_[static_cast<size_t>(i)].get();
+    const auto run = [tape, layer, batch, x] { return layer->Forward(tape, batch, x); };
+    // Later iterations read what the first left of a TM layer: it must stay.
+    const bool shared = config_.loop.Contains(i) && layer->kind() == LayerKind::kTitans;
+    const bool keep = shared || (tape->recording() && !checkpointing_);
+    x = keep ? run() : tape->Checkpoint({x}, run);
   }
   return x;
 }
@@ -100,7 +105,16 @@ Var* Network::RunLoop(Tape* tape, const TrainBatch& batch, const float* start, f
   return AssembleRows(tape, pieces, batch.rows());
 }
 
+void Network::CountPicks(bool on) {
+  for (const auto& layer : layers_) layer->CountPicks(on);
+}
+
+std::vector<int64_t> Network::TakePicks(int layer) {
+  return layers_[static_cast<size_t>(layer)]->TakePicks();
+}
+
 double Network::Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll) {
+  CountPicks(true);  // and not again when Backward runs a layer once more
   Var* x = Embed(tape, &ends_->embedding, batch.tokens, batch.rows());
   if (config_.loop.enabled) {
     x = RunLayers(tape, batch, start, end, 0, config_.loop.first_layer - 1, 0, x);
@@ -109,6 +123,7 @@ double Network::Forward(Tape* tape, TrainBatch batch, const float* start, float*
   } else {
     x = RunLayers(tape, batch, start, end, 0, config_.n_layers - 1, 0, x);
   }
+  CountPicks(false);
   const LinearInput top = NormQuantize(tape, x, ends_->final_norm, config_.quant.enabled);
   return CrossEntropy(tape, top, &ends_->embedding, batch.targets, nll);
 }

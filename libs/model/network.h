@@ -81,8 +81,16 @@ class Network {
   // are set here. Leaves the tape ready for Backward when it records.
   double Forward(Tape* tape, TrainBatch batch, const float* start, float* end, float* nll);
 
+  // Trades time for memory in passes that record: each layer keeps its input only and runs once
+  // more in Backward (Tape::Checkpoint). Same bits. Passes that do not record never keep more.
+  void set_checkpointing(bool on) { checkpointing_ = on; }
+
   // Called after every iteration of the loop; null to stop.
   void set_loop_observer(LoopObserver observer) { observer_ = std::move(observer); }
+
+  // How often each routed expert of a layer was picked by all passes since the last call; empty for
+  // layers without experts.
+  std::vector<int64_t> TakePicks(int layer);
 
   // Floats of one sequence's state, laid out as a BraidState of loops_max iterations.
   int64_t StateFloats() const;
@@ -91,10 +99,12 @@ class Network {
   Var* RunLayers(Tape* tape, TrainBatch batch, const float* start, float* end, int first, int last,
                  int iteration, Var* x);
   Var* RunLoop(Tape* tape, const TrainBatch& batch, const float* start, float* end, Var* x);
+  void CountPicks(bool on);
 
   const ModelConfig config_;
   const StateLayout state_;
   std::optional<SpanKnot> knot_;  // with SK layers
+  bool checkpointing_ = false;
   std::vector<std::unique_ptr<NetworkLayer>> layers_;
   LoopObserver observer_;
   struct Ends;

@@ -99,7 +99,7 @@ Var* NetworkLayer::Ffn(Tape* tape, Var* x) {
   const LinearInput in = NormQuantize(tape, x, ffn_norm_, quantized_);
   if (picks_.empty()) return DenseFfn(tape, in);
   Var* shared = config_.moe.n_shared > 0 ? DenseFfn(tape, in) : nullptr;
-  return MoeExperts(tape, in, shared, moe_, picks_.data());
+  return MoeExperts(tape, in, shared, moe_, counting_ ? picks_.data() : nullptr);
 }
 
 Var* NetworkLayer::DenseFfn(Tape* tape, const LinearInput& in) {

@@ -2,9 +2,7 @@
 // (math-backbone 0.1; every linear input is normalised). The serving form is model/layer_step.h.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -35,9 +33,16 @@ class NetworkLayer {
   // batch.start, .end point at this layer's state of this iteration.
   Var* Forward(Tape* tape, const TrainBatch& batch, Var* x);
 
-  // How often each routed expert was picked since the last ClearPicks; empty without experts.
-  std::span<const int64_t> picks() const { return picks_; }
-  void ClearPicks() { std::fill(picks_.begin(), picks_.end(), 0); }
+  LayerKind kind() const { return kind_; }
+
+  // While on, Forward counts how often each routed expert is picked.
+  void CountPicks(bool on) { counting_ = on; }
+  // The counts since the last call; empty without experts.
+  std::vector<int64_t> TakePicks() {
+    std::vector<int64_t> taken(picks_.size());
+    taken.swap(picks_);
+    return taken;
+  }
 
  private:
   void BindMixer(const std::string& prefix, Parameters* parameters);
@@ -66,6 +71,7 @@ class NetworkLayer {
   LinearParam ffn_out_;
   MoeParams moe_;
   LinearParam experts_in_, experts_out_;
+  bool counting_ = false;
   std::vector<int64_t> picks_;
 };
 

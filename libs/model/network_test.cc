@@ -266,5 +266,71 @@ TEST(Network, ResetForgets) {
   for (size_t i = 33; i < before.size(); ++i) ASSERT_EQ(before[i], pass.nll[i]) << i;
 }
 
+ModelConfig FourLayers() {
+  ModelConfig c = Micro(true);
+  c.n_layers = 4;
+  c.layers = {LayerKind::kGatedDelta, LayerKind::kMlstm, LayerKind::kGatedDelta, LayerKind::kMlstm};
+  c.ffn.assign(4, FfnKind::kDense);
+  return c;
+}
+
+// Loss, token losses, end states and every gradient to the bit, over steps that reuse the arena and
+// carry their states; with a good deal less memory.
+TEST(Network, CheckpointingChangesNoBit) {
+  for (bool quantized : {true, false}) {
+    ModelConfig config = FourLayers();
+    config.quant.enabled = quantized;
+    struct Outcome {
+      std::vector<double> losses;
+      std::vector<float> bits;
+      size_t peak = 0;
+    } outcomes[2];
+    for (int threads : {1, 2}) {
+      Outcome& out = outcomes[threads - 1];
+      Parameters parameters(config);
+      parameters.Initialize(config, 5);
+      Pass pass(config, &parameters, threads);
+      pass.network.set_checkpointing(threads == 2);
+      for (uint32_t step = 0; step < 2; ++step) {
+        pass.tape.Reset();
+        const Text text = RandomText(4 * 200, config.vocab_size, 2 + step);
+        out.losses.push_back(pass.Run(text, 4));
+        pass.tape.Backward();
+        out.bits.insert(out.bits.end(), pass.nll.begin(), pass.nll.end());
+        out.bits.insert(out.bits.end(), pass.end.begin(), pass.end.end());
+        out.bits.insert(out.bits.end(), parameters.grads().begin(), parameters.grads().end());
+      }
+      out.peak = pass.tape.arena().peak_bytes();
+    }
+    EXPECT_EQ(outcomes[0].losses, outcomes[1].losses);
+    ASSERT_EQ(outcomes[0].bits.size(), outcomes[1].bits.size());
+    EXPECT_EQ(std::memcmp(outcomes[0].bits.data(), outcomes[1].bits.data(),
+                          outcomes[0].bits.size() * sizeof(float)),
+              0);
+    EXPECT_LT(outcomes[1].peak * 2, outcomes[0].peak);
+    RecordProperty(quantized ? "peak_bytes" : "float_peak_bytes",
+                   std::to_string(outcomes[0].peak) + " " + std::to_string(outcomes[1].peak));
+  }
+}
+
+// A pass that does not record holds one layer at a time, whatever the depth.
+TEST(Network, UnrecordedPassesHoldOneLayer) {
+  size_t peaks[2];
+  std::vector<float> nll[2];
+  for (int records : {0, 1}) {
+    const ModelConfig config = FourLayers();
+    Parameters parameters(config);
+    parameters.Initialize(config, 5);
+    Pass pass(config, &parameters, 1);
+    pass.tape.set_recording(records == 1);
+    const Text text = RandomText(4 * 200, config.vocab_size, 2);
+    pass.Run(text, 4);
+    peaks[records] = pass.tape.arena().peak_bytes();
+    nll[records] = pass.nll;
+  }
+  EXPECT_EQ(nll[0], nll[1]);
+  EXPECT_LT(peaks[0] * 2, peaks[1]);
+}
+
 }  // namespace
 }  // namespace chimera

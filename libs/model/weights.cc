@@ -275,6 +275,7 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
     CHIMERA_RETURN_IF_ERROR(CheckRecord(path, file, record, specs[i], &end));
     CHIMERA_RETURN_IF_ERROR(CheckValues(path, specs[i], file.subspan(record.offset, record.bytes)));
     lookup.Add(specs[i], file.data() + record.offset);
+    weights.payloads_[specs[i].name] = file.subspan(record.offset, record.bytes);
   }
   if (end != file.size()) return Corrupt(path, "bytes after the last tensor");
   for (int i = 0; i < config.n_layers; ++i) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -102,10 +104,13 @@ class Weights {
   const Int8RowsView& embedding() const { return embedding_; }       // quantised models
   const float* dense_embedding() const { return dense_embedding_; }  // [vocab][d_model] otherwise
   const float* final_norm() const { return final_norm_; }
+  // The bytes of a tensor as PayloadBytes lays them out; the name must be in ModelLayout.
+  std::span<const uint8_t> payload(const std::string& name) const { return payloads_.at(name); }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
 
  private:
   MmapFile file_;
+  std::map<std::string, std::span<const uint8_t>> payloads_;
   std::vector<LayerWeights> layers_;
   LoopWeights loop_;
   Int8RowsView embedding_{};

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "tensor/kernels.h"
@@ -36,12 +38,31 @@ void* Arena::Allocate(size_t bytes) {
   }
   void* result = static_cast<char*>(chunks_[current_].memory.get()) + used_;
   used_ += bytes;
+  peak_ = std::max(peak_, BytesInUse());
   return result;
 }
 
-void Arena::Reset() {
-  current_ = 0;
-  used_ = 0;
+void Arena::Reset() { Rewind({}); }
+
+void Arena::Rewind(const Mark& mark) {
+  current_ = mark.chunk;
+  used_ = mark.used;
+}
+
+bool Arena::IsAfter(const Mark& mark, const void* p) const {
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  for (size_t i = mark.chunk; i < chunks_.size(); ++i) {
+    const auto begin = reinterpret_cast<uintptr_t>(chunks_[i].memory.get());
+    if (address < begin || address >= begin + chunks_[i].size) continue;
+    return i > mark.chunk || address - begin >= mark.used;
+  }
+  return false;
+}
+
+size_t Arena::BytesInUse() const {
+  size_t bytes = used_;
+  for (size_t i = 0; i < current_; ++i) bytes += chunks_[i].size;
+  return bytes;
 }
 
 size_t Arena::reserved_bytes() const {
@@ -81,14 +102,64 @@ void Tape::PassGrad(const Var* from, Var* to) {
   });
 }
 
+Var* Tape::Checkpoint(std::vector<Var*> inputs, std::function<Var*()> block) {
+  Var* result = New(inputs[0]->rows, inputs[0]->cols);
+  const Arena::Mark mark = arena_.Here();
+  const size_t n_vars = vars_.size();
+  const bool recorded = std::exchange(recording_, false);
+  const Var* inner = block();
+  recording_ = recorded;
+  CHIMERA_CHECK(inner->rows == result->rows && inner->cols == result->cols);
+  std::memcpy(result->value, inner->value, static_cast<size_t>(result->size()) * sizeof(float));
+  vars_.resize(n_vars);
+  arena_.Rewind(mark);
+  OnBackward([this, inputs = std::move(inputs), block = std::move(block), result] {
+    if (result->has_grad) RunBlockBackward(inputs, block, result);
+  });
+  return result;
+}
+
+void Tape::RunBlockBackward(const std::vector<Var*>& inputs, const std::function<Var*()>& block,
+                            const Var* result) {
+  const Arena::Mark mark = arena_.Here();
+  const size_t n_vars = vars_.size(), n_closures = closures_.size();
+  const bool recorded = std::exchange(recording_, true);
+  Var* inner = block();
+  recording_ = recorded;
+  CHIMERA_CHECK(std::find(inputs.begin(), inputs.end(), inner) == inputs.end());
+  inner->grad = result->grad;
+  inner->has_grad = true;
+  RunClosures(n_closures);
+  // A gradient that an input got from inside the block outlives the block.
+  std::vector<std::vector<float>> kept;
+  std::vector<Var*> homeless;
+  for (Var* input : inputs) {
+    if (!arena_.IsAfter(mark, input->grad)) continue;
+    kept.emplace_back(input->grad, input->grad + input->size());
+    homeless.push_back(input);
+    input->grad = nullptr;
+  }
+  vars_.resize(n_vars);
+  arena_.Rewind(mark);
+  for (size_t i = 0; i < homeless.size(); ++i) {
+    homeless[i]->grad = arena_.New<float>(homeless[i]->size());
+    std::copy(kept[i].begin(), kept[i].end(), homeless[i]->grad);
+  }
+}
+
 void Tape::OnBackward(std::function<void()> closure) {
   if (recording_) closures_.push_back(std::move(closure));
 }
 
-void Tape::Backward() {
-  for (auto it = closures_.rbegin(); it != closures_.rend(); ++it) (*it)();
-  closures_.clear();
+void Tape::RunClosures(size_t down_to) {
+  while (closures_.size() > down_to) {
+    const std::function<void()> closure = std::move(closures_.back());
+    closures_.pop_back();
+    closure();
+  }
 }
+
+void Tape::Backward() { RunClosures(0); }
 
 void Tape::Reset() {
   closures_.clear();

@@ -33,6 +33,18 @@ class Arena {
   }
   void Reset();
   size_t reserved_bytes() const;
+  // Most bytes in use at once since construction.
+  size_t peak_bytes() const { return peak_; }
+
+  // A place in the order of allocation. Rewind frees everything allocated after it was taken.
+  struct Mark {
+    size_t chunk = 0;
+    size_t used = 0;
+  };
+  Mark Here() const { return {current_, used_}; }
+  void Rewind(const Mark& mark);
+  // Whether p was allocated here after the mark was taken. False for memory of others.
+  bool IsAfter(const Mark& mark, const void* p) const;
 
  private:
   struct Free {
@@ -42,9 +54,12 @@ class Arena {
     std::unique_ptr<void, Free> memory;
     size_t size;
   };
+  size_t BytesInUse() const;
+
   std::vector<Chunk> chunks_;
   size_t current_ = 0;  // chunk in use
   size_t used_ = 0;     // bytes of it
+  size_t peak_ = 0;
 };
 
 // Thread-compatible; one step at a time.
@@ -66,6 +81,19 @@ class Tape {
   // Makes `to` share the live gradient of `from` when it has none yet, else adds it.
   void PassGrad(const Var* from, Var* to);
 
+  // Runs a block of ops for its result alone and frees what else it left on the arena; Backward
+  // runs it again, recorded this time, then backwards, and frees it again. So a step holds the
+  // results of its blocks and the inside of one block, for one more forward pass (math-backbone
+  // 11). The gradients are bit-identical to those of the block run in place. Blocks may hold
+  // blocks.
+  //
+  // inputs: every Var from outside that the block reads. The block returns a Var of its own making
+  // with the shape of inputs[0]. It runs twice when the tape records, the first time unrecorded,
+  // and must compute the same both times. It may read what does not change before Backward has
+  // returned (parameters, the batch); what it writes outside the arena (end states) it overwrites
+  // and never adds to, since it is written twice.
+  Var* Checkpoint(std::vector<Var*> inputs, std::function<Var*()> block);
+
   void OnBackward(std::function<void()> closure);
   // Runs the closures, last first. The caller has filled the gradient of the last value.
   void Backward();
@@ -73,6 +101,11 @@ class Tape {
   void Reset();
 
  private:
+  void RunBlockBackward(const std::vector<Var*>& inputs, const std::function<Var*()>& block,
+                        const Var* result);
+  // Runs and drops closures, last first, until `down_to` are left.
+  void RunClosures(size_t down_to);
+
   ExecContext* exec_;
   Arena arena_;
   bool recording_ = true;

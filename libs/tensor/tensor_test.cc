@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/philox.h"
@@ -144,6 +146,104 @@ TEST(Tape, RunsClosuresBackwardsAndSharesGradients) {
   EXPECT_EQ(order, (std::vector<int>{2, 1}));
   tape.Reset();
   EXPECT_GT(tape.arena().reserved_bytes(), 0u);
+}
+
+// An op for the tests below: z = x * y element by element, with a buffer of its own.
+Var* Multiply(Tape* tape, Var* x, Var* y) {
+  Var* z = tape->New(x->rows, x->cols);
+  float* saved = tape->arena().New<float>(2 * x->size());
+  for (int64_t i = 0; i < x->size(); ++i) {
+    saved[2 * i] = x->value[i];
+    saved[2 * i + 1] = y->value[i];
+    z->value[i] = x->value[i] * y->value[i];
+  }
+  tape->OnBackward([tape, x, y, z, saved] {
+    for (const auto& [var, other] : {std::pair(x, 1), std::pair(y, 0)}) {
+      bool accumulate = false;
+      float* grad = tape->GradTarget(var, &accumulate);
+      for (int64_t i = 0; i < z->size(); ++i) {
+        const float d = z->grad[i] * saved[2 * i + other];
+        grad[i] = accumulate ? grad[i] + d : d;
+      }
+    }
+  });
+  return z;
+}
+
+// Two inputs of the outside, one used twice and outside too, blocks in a block: the gradients are
+// those of the ops run in place, and outlive the blocks they come from.
+TEST(Tape, CheckpointsGiveTheSameGradients) {
+  constexpr int64_t kCols = 1000;
+  const auto a = Random(kCols, 21), b = Random(kCols, 22);
+  std::vector<float> grads[2];
+  int runs = 0;
+  for (int checkpointed : {0, 1}) {
+    ExecContext exec(1);
+    Tape tape(&exec);
+    Var* x = tape.New(1, kCols);
+    Var* y = tape.New(1, kCols);
+    std::copy(a.begin(), a.end(), x->value);
+    std::copy(b.begin(), b.end(), y->value);
+    const auto inner = [&tape, y](Var* at) {
+      for (int i = 0; i < 8; ++i) at = Multiply(&tape, at, y);
+      return at;
+    };
+    const auto outer = [&, checkpointed](Var* at) {
+      ++runs;
+      Var* first = Multiply(&tape, at, at);
+      Var* second = checkpointed == 0
+                        ? inner(first)
+                        : tape.Checkpoint({first, y}, [inner, first] { return inner(first); });
+      return Multiply(&tape, second, y);
+    };
+    Var* z = checkpointed == 0 ? outer(x) : tape.Checkpoint({x, y}, [&] { return outer(x); });
+    Var* top = Multiply(&tape, z, y);  // y has a gradient already when the block adds to it
+    bool unused = false;
+    std::fill_n(tape.GradTarget(top, &unused), kCols, 1.0f);
+    tape.Backward();
+    grads[checkpointed].assign(x->grad, x->grad + kCols);
+    grads[checkpointed].insert(grads[checkpointed].end(), y->grad, y->grad + kCols);
+    // What is allocated next does not overwrite them.
+    std::memset(tape.arena().Allocate(1 << 20), 0xff, 1 << 20);
+    EXPECT_EQ(std::memcmp(grads[checkpointed].data(), x->grad, kCols * sizeof(float)), 0);
+  }
+  EXPECT_EQ(runs, 3) << "once in place; once forward and once backward as a block";
+  EXPECT_EQ(std::memcmp(grads[0].data(), grads[1].data(), grads[0].size() * sizeof(float)), 0);
+}
+
+// A result that nobody's loss depends on is not run again.
+TEST(Tape, CheckpointsWithoutAGradientAreSkipped) {
+  ExecContext exec(1);
+  Tape tape(&exec);
+  Var* x = tape.New(1, 16);
+  std::fill_n(x->value, 16, 2.0f);
+  int runs = 0;
+  Var* y = tape.Checkpoint({x}, [&] {
+    ++runs;
+    return Multiply(&tape, x, x);
+  });
+  EXPECT_EQ(y->value[3], 4.0f);
+  tape.Backward();
+  EXPECT_EQ(runs, 1);
+  EXPECT_FALSE(x->has_grad);
+}
+
+TEST(Arena, RewindsToAMark) {
+  Arena arena;
+  void* before = arena.Allocate(100);
+  const Arena::Mark mark = arena.Here();
+  void* after = arena.Allocate(100);
+  void* far = arena.Allocate(size_t{70} << 20);  // a chunk of its own
+  EXPECT_FALSE(arena.IsAfter(mark, before));
+  EXPECT_TRUE(arena.IsAfter(mark, after));
+  EXPECT_TRUE(arena.IsAfter(mark, far));
+  EXPECT_FALSE(arena.IsAfter(mark, &mark));
+  EXPECT_FALSE(arena.IsAfter(mark, nullptr));
+  const size_t peak = arena.peak_bytes();
+  EXPECT_GT(peak, size_t{70} << 20);
+  arena.Rewind(mark);
+  EXPECT_EQ(arena.Allocate(64), after);
+  EXPECT_EQ(arena.peak_bytes(), peak);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numbers>
+#include <span>
 
 #include "tensor/kernels.h"
 
@@ -14,20 +14,35 @@ constexpr int64_t kBlock = 1 << 16;  // floats of one task
 
 }  // namespace
 
-double LearningRate(const AdamWOptions& o, int64_t t) {
-  if (t <= o.warmup_steps)
-    return o.lr * static_cast<double>(t) / static_cast<double>(o.warmup_steps);
-  const double lr_min = o.lr * o.lr_min_ratio;
-  const auto span = static_cast<double>(std::max<int64_t>(1, o.steps_total - o.warmup_steps));
-  const double at = std::min(1.0, static_cast<double>(t - o.warmup_steps) / span);
-  return lr_min + 0.5 * (o.lr - lr_min) * (1.0 + std::cos(std::numbers::pi * at));
+AdamW::AdamW(const AdamWOptions& options, Parameters* parameters)
+    : options_(options),
+      parameters_(parameters),
+      m_(parameters->values().size()),
+      v_(parameters->values().size()) {}
+
+StepResult AdamW::Step(ExecContext* exec, int64_t t, BatchLoss* loss) {
+  StepResult result;
+  result.loss = loss->Evaluate(true);
+  if (!std::isfinite(result.loss)) return result;
+  loss->Backward();
+  result.gradient_norm = Apply(exec, t);
+  return result;
 }
 
-AdamW::AdamW(const AdamWOptions& options, const Parameters& parameters)
-    : options_(options), m_(parameters.values().size()), v_(parameters.values().size()) {}
+void AdamW::Save(Checkpoint* checkpoint) const {
+  checkpoint->m = m_;
+  checkpoint->v = v_;
+}
 
-double AdamW::Step(ExecContext* exec, int64_t t, Parameters* parameters) {
-  const std::span<float> grads = parameters->grads();
+bool AdamW::Restore(const Checkpoint& checkpoint) {
+  if (checkpoint.m.size() != m_.size() || checkpoint.v.size() != v_.size()) return false;
+  m_ = checkpoint.m;
+  v_ = checkpoint.v;
+  return true;
+}
+
+double AdamW::Apply(ExecContext* exec, int64_t t) {
+  const std::span<float> grads = parameters_->grads();
   const auto size = static_cast<int64_t>(grads.size());
   std::vector<double> partial(static_cast<size_t>((size + kBlock - 1) / kBlock));
   exec->ParallelFor(static_cast<int64_t>(partial.size()), [&](int64_t b) {
@@ -40,19 +55,19 @@ double AdamW::Step(ExecContext* exec, int64_t t, Parameters* parameters) {
   if (std::isfinite(norm)) {
     const double clip = options_.grad_clip;
     AdamWStep step;
-    step.lr = static_cast<float>(LearningRate(options_, t));
+    step.lr = static_cast<float>(LearningRate(options_.schedule, t));
     step.beta1 = static_cast<float>(options_.beta1);
     step.beta2 = static_cast<float>(options_.beta2);
     step.eps = static_cast<float>(options_.eps);
     step.correction1 = static_cast<float>(1.0 / (1.0 - std::pow(options_.beta1, t)));
     step.correction2 = static_cast<float>(1.0 / (1.0 - std::pow(options_.beta2, t)));
     step.grad_scale = clip > 0 && norm > clip ? static_cast<float>(clip / norm) : 1.0f;
-    for (const Parameters::Entry& e : parameters->entries()) {
+    for (const Parameters::Entry& e : parameters_->entries()) {
       step.weight_decay = e.spec.decay ? static_cast<float>(options_.weight_decay) : 0.0f;
       exec->ParallelFor((e.size + kBlock - 1) / kBlock, [&](int64_t b) {
         const int64_t at = e.offset + b * kBlock;
         Kernels().adamw(step, std::min(kBlock, e.size - b * kBlock),
-                        parameters->values().data() + at, grads.data() + at, m_.data() + at,
+                        parameters_->values().data() + at, grads.data() + at, m_.data() + at,
                         v_.data() + at);
       });
     }

@@ -3,19 +3,16 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/exec_context.h"
 #include "model/network.h"
+#include "train/optimizer.h"
 
 namespace chimera {
 
 struct AdamWOptions {
-  double lr = 3e-4;
-  double lr_min_ratio = 0.1;
-  int64_t warmup_steps = 0;
-  int64_t steps_total = 1;
+  LearningRateSchedule schedule;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
@@ -23,25 +20,24 @@ struct AdamWOptions {
   double grad_clip = 1.0;  // 0: off
 };
 
-// Learning rate of step t = 1..steps_total: lr * t / warmup while warming up, then cosine to
-// lr * lr_min_ratio at steps_total, constant afterwards.
-double LearningRate(const AdamWOptions& options, int64_t t);
-
-// Thread-compatible. First and second moments in float, one buffer each.
-class AdamW {
+// Thread-compatible. First and second moments in float, one buffer each, in the order of the
+// parameters, which are borrowed.
+class AdamW final : public Optimizer {
  public:
-  AdamW(const AdamWOptions& options, const Parameters& parameters);
+  AdamW(const AdamWOptions& options, Parameters* parameters);
 
-  // Applies step t (1-based) with the gradients in `parameters` and zeroes them. Returns the
-  // gradient norm before clipping; when it is not finite nothing is changed but the gradients.
-  double Step(ExecContext* exec, int64_t t, Parameters* parameters);
-
-  // Moments, in the order of the parameters.
-  std::span<float> m() { return m_; }
-  std::span<float> v() { return v_; }
+  OptimizerKind kind() const override { return OptimizerKind::kAdamW; }
+  StepResult Step(ExecContext* exec, int64_t t, BatchLoss* loss) override;
+  void Save(Checkpoint* checkpoint) const override;
+  bool Restore(const Checkpoint& checkpoint) override;
 
  private:
-  AdamWOptions options_;
+  // Applies the gradients and zeroes them. Returns their norm before clipping; when it is not
+  // finite nothing is changed but the gradients.
+  double Apply(ExecContext* exec, int64_t t);
+
+  const AdamWOptions options_;
+  Parameters* const parameters_;
   std::vector<float> m_;
   std::vector<float> v_;
 };

@@ -6,12 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "config/recipe.h"
 
 namespace chimera {
 namespace {
 
 constexpr char kMagic[8] = {'C', 'H', 'I', 'M', 'C', 'K', 'P', 'T'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kPrefixBytes = 24;  // magic, version, zero, checksum
 constexpr size_t kFileBytesMax = size_t{64} << 30;
 
@@ -87,6 +88,8 @@ absl::Status SaveCheckpoint(const std::string& path, const Checkpoint& c) {
   body.Value(c.step);
   body.Value(c.seconds);
   body.Text(c.platform);
+  body.Text(c.optimizer);
+  body.Text(c.init_model);
   body.Array(c.values);
   body.Array(c.m);
   body.Array(c.v);
@@ -113,15 +116,20 @@ absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path) {
   uint64_t checksum;
   std::memcpy(&version, file.data() + 8, sizeof(version));
   std::memcpy(&checksum, file.data() + 16, sizeof(checksum));
-  if (version != kVersion) return corrupt("unsupported checkpoint version");
+  if (version == 0 || version > kVersion) return corrupt("unsupported checkpoint version");
   const std::string_view body = std::string_view(file).substr(kPrefixBytes);
   if (Xxh3(body) != checksum) return corrupt("checkpoint checksum mismatch");
   Checkpoint c;
+  c.optimizer = OptimizerName(OptimizerKind::kAdamW);
   Reader reader(body);
   reader.Value(&c.recipe_hash);
   reader.Value(&c.step);
   reader.Value(&c.seconds);
   reader.Text(&c.platform);
+  if (version >= 2) {
+    reader.Text(&c.optimizer);
+    reader.Text(&c.init_model);
+  }
   reader.Array(&c.values);
   reader.Array(&c.m);
   reader.Array(&c.v);

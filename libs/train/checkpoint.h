@@ -22,10 +22,12 @@ struct CurvePoint {
 struct Checkpoint {
   uint64_t recipe_hash = 0;  // of everything that must not change between save and resume
   std::string platform;      // instruction set and matrix library: other ones give other bits
+  std::string optimizer;     // OptimizerName
+  std::string init_model;    // id of the model the run started from; empty: fresh parameters
   int64_t step = 0;          // optimizer steps done
   double seconds = 0;
   std::vector<float> values;
-  std::vector<float> m;
+  std::vector<float> m;  // moments of adamw; empty for mezo, which has none
   std::vector<float> v;
   std::vector<float> states;  // recurrent state of every lane
   std::vector<CurvePoint> curve;
@@ -33,7 +35,8 @@ struct Checkpoint {
 
 // Atomic: on error the previous file is intact.
 absl::Status SaveCheckpoint(const std::string& path, const Checkpoint& checkpoint);
-// NOT_FOUND when absent, DATA_LOSS naming the fault when damaged.
+// Also reads version 1, whose runs were AdamW's from fresh parameters. NOT_FOUND when absent,
+// DATA_LOSS naming the fault when damaged.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path);
 
 }  // namespace chimera

@@ -289,7 +289,15 @@ absl::StatusOr<TrainResult> JobRunner::Train(const Job& job) {
   if (options_.threads > 0) recipe.threads = options_.threads;
   TrainOptions train;
   // Again: links may have moved since the job was submitted.
-  CHIMERA_ASSIGN_OR_RETURN(train.data_path, ResolveDataPath(options_.rules, job.data_path));
+  CHIMERA_ASSIGN_OR_RETURN(train.data_path,
+                           ResolveJobPath(options_.rules, "data_path", job.data_path));
+  if (!recipe.init_model.empty()) {
+    // A run that has a checkpoint does not need it any more.
+    const absl::StatusOr<std::string> init =
+        ResolveJobPath(options_.rules, "train.init_model", recipe.init_model);
+    if (!init.ok() && !absl::IsNotFound(init.status())) return init.status();
+    if (init.ok()) recipe.init_model = *init;
+  }
   train.work_folder = store_.WorkFolder(job.job_id);
   CHIMERA_ASSIGN_OR_RETURN(train.tokenizer,
                            FindTokenizer(options_.tokenizer_paths, recipe.config.tokens.n_ranks));

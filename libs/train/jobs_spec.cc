@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "config/inspect.h"
 #include "text/utf8.h"
+#include "train/init_model.h"
 
 namespace chimera {
 namespace {
@@ -136,9 +137,9 @@ absl::Status CheckMemory(const TrainRecipe& recipe) {
       have >> 20, " MiB; take a smaller scale, batch_seqs or seq_len"));
 }
 
-// The recipe's text with the job's overrides written into it.
+// The recipe's text with the job's overrides and the resolved init_model written into it.
 absl::StatusOr<std::string> FixRecipe(const JobSpec& spec, const TrainRecipe& parsed,
-                                      const std::string& text) {
+                                      const std::string& init_model, const std::string& text) {
   nlohmann::json recipe = nlohmann::json::parse(text, nullptr, false);
   if (!recipe.is_object()) return absl::InvalidArgumentError("the recipe is not a JSON object");
   if (spec.steps) recipe["train"]["steps"] = *spec.steps;
@@ -147,6 +148,7 @@ absl::StatusOr<std::string> FixRecipe(const JobSpec& spec, const TrainRecipe& pa
   }
   if (spec.minutes_max) recipe["train"]["max_minutes"] = *spec.minutes_max;
   if (spec.seed) recipe["train"]["seed"] = *spec.seed;
+  if (!init_model.empty()) recipe["train"]["init_model"] = init_model;
   if (!spec.name.empty()) recipe["overlay"]["_name_or_path"] = spec.name;
   return recipe.dump(1);
 }
@@ -174,11 +176,12 @@ absl::Status ValidateJobId(const std::string& job_id) {
   return absl::InvalidArgumentError("job_id must be 16 lower-case hex digits");
 }
 
-absl::StatusOr<std::string> ResolveDataPath(const JobRules& rules, const std::string& data_path) {
-  if (data_path.empty() || data_path.size() > kJobPathBytesMax ||
-      data_path.find('\0') != std::string::npos || ValidUtf8Prefix(data_path) != data_path.size()) {
+absl::StatusOr<std::string> ResolveJobPath(const JobRules& rules, const std::string& key,
+                                           const std::string& named) {
+  if (named.empty() || named.size() > kJobPathBytesMax || named.find('\0') != std::string::npos ||
+      ValidUtf8Prefix(named) != named.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("data_path must be 1 to ", kJobPathBytesMax, " bytes of UTF-8"));
+        absl::StrCat(key, " must be 1 to ", kJobPathBytesMax, " bytes of UTF-8"));
   }
   if (rules.data_root.empty() && !rules.any_path) {
     return absl::FailedPreconditionError(
@@ -191,20 +194,20 @@ absl::StatusOr<std::string> ResolveDataPath(const JobRules& rules, const std::st
     return absl::FailedPreconditionError(
         absl::StrCat("trainer.data_root ", rules.data_root, ": ", error.message()));
   }
-  fs::path path = rules.data_root.empty() ? fs::absolute(data_path, error) : root / data_path;
+  fs::path path = rules.data_root.empty() ? fs::absolute(named, error) : root / named;
   path = fs::weakly_canonical(path, error);
-  if (error) return absl::NotFoundError(absl::StrCat(data_path, ": ", error.message()));
+  if (error) return absl::NotFoundError(absl::StrCat(named, ": ", error.message()));
   // Inside or outside is said before anything about what is there.
   if (!root.empty()) {
     const auto [root_end, ignored] =
         std::mismatch(root.begin(), root.end(), path.begin(), path.end());
     if (root_end != root.end()) {
       return absl::PermissionDeniedError(
-          absl::StrCat("data_path ", data_path, " is outside trainer.data_root ", rules.data_root));
+          absl::StrCat(key, " ", named, " is outside trainer.data_root ", rules.data_root));
     }
   }
   if (!fs::exists(path, error)) {
-    return absl::NotFoundError(absl::StrCat(data_path, ": no such file or folder"));
+    return absl::NotFoundError(absl::StrCat(named, ": no such file or folder"));
   }
   return path.string();
 }
@@ -212,16 +215,22 @@ absl::StatusOr<std::string> ResolveDataPath(const JobRules& rules, const std::st
 absl::Status PrepareJob(const JobRules& rules, Job* job) {
   const JobSpec& spec = job->spec;
   CHIMERA_RETURN_IF_ERROR(ValidateLimits(spec));
-  CHIMERA_ASSIGN_OR_RETURN(job->data_path, ResolveDataPath(rules, spec.data_path));
+  CHIMERA_ASSIGN_OR_RETURN(job->data_path, ResolveJobPath(rules, "data_path", spec.data_path));
   std::string text = spec.recipe_json;
   if (text.empty()) {
     CHIMERA_ASSIGN_OR_RETURN(text, ReadFile(rules.default_recipe_path, kJobRecipeBytesMax));
   }
   // As it came first, so that messages speak about the client's own text.
   CHIMERA_ASSIGN_OR_RETURN(const TrainRecipe parsed, ParseRecipe(text, RecipeFolder(rules)));
-  CHIMERA_ASSIGN_OR_RETURN(job->recipe_text, FixRecipe(spec, parsed, text));
+  std::string init_model;
+  if (!parsed.init_model.empty()) {
+    CHIMERA_ASSIGN_OR_RETURN(init_model,
+                             ResolveJobPath(rules, "train.init_model", parsed.init_model));
+  }
+  CHIMERA_ASSIGN_OR_RETURN(job->recipe_text, FixRecipe(spec, parsed, init_model, text));
   CHIMERA_ASSIGN_OR_RETURN(const TrainRecipe recipe, JobRecipe(rules, *job));
   CHIMERA_RETURN_IF_ERROR(CheckTrainable(recipe.config));
+  if (!init_model.empty()) CHIMERA_RETURN_IF_ERROR(CheckInitModel(recipe));
   if (recipe.StepsTotal() <= 0) {
     return absl::InvalidArgumentError("train.steps or train.tokens_budget must be positive");
   }
@@ -238,11 +247,15 @@ int64_t WarmupFor(int64_t steps) { return steps / 10; }
 int64_t TrainingBytes(const TrainRecipe& recipe) {
   const ModelConfig& model = recipe.config.model;
   const double parameters = static_cast<double>(CountParameters(model).total);
-  // Inputs and outputs of the coarse ops of a layer, four vectors of the width at the very least.
-  const double activations = static_cast<double>(recipe.TokensPerStep()) *
-                             static_cast<double>(model.n_layers) *
-                             (4.0 * model.d_model + 2.0 * model.d_ff);
-  return static_cast<int64_t>(std::min(9e18, 4.0 * (4.0 * parameters + activations)));
+  // Inputs and outputs of the coarse ops of a layer, four vectors of the width at the very least;
+  // of every layer, or of one beside the inputs of all.
+  const bool mezo = recipe.optimizer == OptimizerKind::kMezo;
+  const double layer = 4.0 * model.d_model + 2.0 * model.d_ff, layers = model.n_layers;
+  const double token =
+      mezo || recipe.gradient_checkpointing ? layers * model.d_model + layer : layers * layer;
+  const double activations = static_cast<double>(recipe.TokensPerStep()) * token;
+  const double copies = mezo ? 3.0 : 4.0;
+  return static_cast<int64_t>(std::min(9e18, 4.0 * (copies * parameters + activations)));
 }
 
 double RemainingSeconds(const TrainRecipe& recipe, const TrainProgress& progress) {

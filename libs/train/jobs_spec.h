@@ -74,23 +74,25 @@ struct JobRules {
 // 16 lower-case hex digits: nothing else ever becomes part of a path.
 absl::Status ValidateJobId(const std::string& job_id);
 
-// Checks a spec and fills data_path and recipe_text of *job. INVALID_ARGUMENT, NOT_FOUND or
+// Checks a spec and fills data_path and recipe_text of *job; train.init_model of the recipe is
+// resolved like data_path. INVALID_ARGUMENT, NOT_FOUND or
 // PERMISSION_DENIED with one sentence: a name, path or limit out of range, data that is not there,
-// cannot be read or is no text, a recipe with an unknown key, a wrong type or a model that cannot
-// be trained here.
+// cannot be read or is no text, a recipe with an unknown key, a wrong type, a model that cannot be
+// trained here or an init_model of another shape.
 absl::Status PrepareJob(const JobRules& rules, Job* job);
 
 // The recipe of a prepared job.
 absl::StatusOr<TrainRecipe> JobRecipe(const JobRules& rules, const Job& job);
 
-// The data path of a job with links resolved, inside data_root.
-absl::StatusOr<std::string> ResolveDataPath(const JobRules& rules, const std::string& data_path);
+// A path that a client named, with links resolved, inside data_root; `key` is its name in errors.
+absl::StatusOr<std::string> ResolveJobPath(const JobRules& rules, const std::string& key,
+                                           const std::string& path);
 
 // Warm-up of a run cut to fewer steps than the recipe's own warm-up has.
 int64_t WarmupFor(int64_t steps);
 
-// Least bytes of main memory a training run needs: parameters, gradient and moments in float32,
-// and the tape's activations.
+// Least bytes of main memory a training run needs: in float32 the parameters, their gradients, the
+// moments (adamw) or a copy (mezo), and what the tape keeps of the activations.
 int64_t TrainingBytes(const TrainRecipe& recipe);
 
 // Seconds until the recipe ends, by steps or by the clock.

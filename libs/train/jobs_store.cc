@@ -46,6 +46,8 @@ json ProgressJson(const TrainProgress& p) {
           {"tokens_per_s", p.tokens_per_s},
           {"eta_s", p.eta_s},
           {"learning_rate", p.learning_rate},
+          {"gradient_norm", p.gradient_norm},
+          {"projected_gradient", p.projected_gradient},
           {"checkpoint_step", p.checkpoint_step}};
 }
 
@@ -127,6 +129,12 @@ absl::Status ReadProgress(const json& in, TrainProgress* p) {
   r.Number("eta_s", &p->eta_s);
   r.Number("learning_rate", &p->learning_rate);
   r.Number("checkpoint_step", &p->checkpoint_step);
+  // Jobs of earlier versions lack these.
+  std::optional<double> norm, projected;
+  r.Optional("gradient_norm", &norm);
+  r.Optional("projected_gradient", &projected);
+  p->gradient_norm = norm.value_or(0);
+  p->projected_gradient = projected.value_or(0);
   return r.status();
 }
 

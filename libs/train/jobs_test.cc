@@ -11,6 +11,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "model/model.h"
 #include "train/jobs_testing.h"
@@ -295,22 +296,24 @@ TEST_F(JobsTest, BadBytesDeepInTheDataFailTheJobWithOneSentence) {
 TEST_F(JobsTest, DataRootHoldsJobsInside) {
   JobRules rules = Options().rules;
   rules.any_path = false;
-  EXPECT_EQ(ResolveDataPath(rules, root_ + "/data").status().code(),
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", root_ + "/data").status().code(),
             absl::StatusCode::kFailedPrecondition);
   rules.data_root = root_ + "/data";
-  EXPECT_TRUE(ResolveDataPath(rules, "a.txt").ok());
-  EXPECT_TRUE(ResolveDataPath(rules, root_ + "/data").ok());
-  EXPECT_TRUE(ResolveDataPath(rules, ".").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", "a.txt").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", root_ + "/data").ok());
+  EXPECT_TRUE(ResolveJobPath(rules, "data_path", ".").ok());
   fs::create_directories(root_ + "/database");
   fs::create_symlink("/etc", root_ + "/data/link");
   for (const std::string path :
        {"..", "../", "/etc/passwd", "a.txt/../../x", "link", "link/passwd", "/", "link/nothing"}) {
-    EXPECT_EQ(ResolveDataPath(rules, path).status().code(), absl::StatusCode::kPermissionDenied)
+    EXPECT_EQ(ResolveJobPath(rules, "data_path", path).status().code(),
+              absl::StatusCode::kPermissionDenied)
         << path;
   }
-  EXPECT_EQ(ResolveDataPath(rules, root_ + "/database").status().code(),
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", root_ + "/database").status().code(),
             absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(ResolveDataPath(rules, "missing.txt").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ResolveJobPath(rules, "data_path", "missing.txt").status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST_F(JobsTest, RefusesBadRecipesAndLimits) {
@@ -351,6 +354,48 @@ TEST_F(JobsTest, RefusesBadRecipesAndLimits) {
     spec.name = name;
     EXPECT_EQ(Refusal(spec).code(), absl::StatusCode::kInvalidArgument) << name;
   }
+}
+
+// A job that adapts the model of an earlier one, through its recipe.
+TEST_F(JobsTest, MezoStartsFromAModel) {
+  auto runner = MakeRunner(Options());
+  const Job first = WaitEnd(runner.get(), runner->Submit(Spec()).value().job_id);
+  ASSERT_EQ(first.state, JobState::kSucceeded) << first.error;
+  const auto adapting = [&](const std::string& model, const std::string& more = "") {
+    nlohmann::json recipe = nlohmann::json::parse(SmallRecipe());
+    recipe["train"].erase("grad_clip");
+    recipe["train"]["optimizer"] = "mezo";
+    recipe["train"]["lr"] = 1e-5;
+    recipe["train"]["init_model"] = model;
+    if (!more.empty()) recipe["overlay"].merge_patch(nlohmann::json::parse(more));
+    JobSpec spec = Spec();
+    spec.recipe_json = recipe.dump();
+    return spec;
+  };
+  const std::string model = runner->ModelFolder(first.job_id);
+  const Job job = WaitEnd(runner.get(), runner->Submit(adapting(model)).value().job_id);
+  ASSERT_EQ(job.state, JobState::kSucceeded) << job.error;
+  EXPECT_NE(job.model_id, first.model_id);
+  EXPECT_NE(job.progress.projected_gradient, 0.0);
+  EXPECT_GT(job.progress.gradient_norm, 0.0);
+  // So few and small steps leave the figure nearly where it was; from fresh parameters it would
+  // stand at ln(1080) nats a token.
+  EXPECT_NEAR(job.progress.valid_bpb / first.progress.valid_bpb, 1.0, 0.02);
+
+  EXPECT_THAT(std::string(Refusal(adapting(root_ + "/none")).message()), HasSubstr("no such file"));
+  EXPECT_THAT(std::string(Refusal(adapting(root_ + "/data")).message()),
+              HasSubstr("train.init_model = "));
+  EXPECT_THAT(std::string(Refusal(adapting(model, R"({"intermediate_size":256})")).message()),
+              HasSubstr("layers.0.ffn.w_in is 384 x 64 ternary in the model and 512 x 64"));
+  // Below data_root like the data.
+  JobRules rules = Options().rules;
+  rules.data_root = root_ + "/data";
+  Job outside;
+  outside.spec = adapting(model);
+  outside.spec.data_path = "a.txt";
+  const absl::Status refused = PrepareJob(rules, &outside);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("train.init_model"));
 }
 
 TEST_F(JobsTest, RefusesIdsThatAreNone) {
@@ -444,6 +489,8 @@ TEST(JobJsonTest, RoundTripKeepsEveryField) {
   job.state = JobState::kFailed;
   job.progress.step = 5;
   job.progress.train_loss_nats = 1.25;
+  job.progress.gradient_norm = 0.5;
+  job.progress.projected_gradient = -0.25;
   job.error = "why";
   job.model_id = "m";
   job.published = true;
@@ -455,6 +502,7 @@ TEST(JobJsonTest, RoundTripKeepsEveryField) {
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(JobToJson(*back), text);
   EXPECT_EQ(back->spec.seed, UINT64_MAX);
+  EXPECT_EQ(back->progress.projected_gradient, -0.25);
   for (size_t length = 0; length + 2 < text.size(); ++length) {
     EXPECT_FALSE(JobFromJson(text.substr(0, length)).ok()) << length;
   }

@@ -1,4 +1,4 @@
-// tests/golden/losses.json: cross entropy, the schedule, AdamW with clipping.
+// tests/golden/losses.json: cross entropy, the schedule, AdamW with clipping, MeZO.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +7,8 @@
 
 #include "nlohmann/json.hpp"
 #include "tensor/kernels.h"
-#include "train/adamw.h"
+#include "train/mezo.h"
+#include "train/optimizer.h"
 
 namespace chimera {
 namespace {
@@ -72,7 +73,7 @@ TEST(LossesGolden, CosineSchedule) {
   const json c = Case("cosine");
   int checked = 0;
   for (const json& row : c["rows"]) {
-    AdamWOptions o;
+    LearningRateSchedule o;
     o.lr = row["lr_max"];
     o.lr_min_ratio = row["lr_min"].get<double>() / o.lr;
     o.warmup_steps = row["warmup"];
@@ -118,6 +119,46 @@ TEST(LossesGolden, AdamW) {
     for (size_t i = 0; i < gamma.size(); ++i) {
       ExpectNear(gamma[i], Flat(c["out"]["gamma"])[step * gamma.size() + i], "gamma");
     }
+  }
+}
+
+// One step on a quadratic: the signs, both losses in double, the projected gradient, the update.
+TEST(LossesGolden, Mezo) {
+  const json c = Case("mezo");
+  std::vector<float> theta = Floats(Flat(c["in"]["theta"]));
+  const auto a = Flat(c["in"]["A"]), b = Flat(c["in"]["b"]), mix = Flat(c["in"]["c"]);
+  const auto z = Flat(c["out"]["z"]), want = Flat(c["out"]["theta"]);
+  const auto n = static_cast<int64_t>(theta.size());
+  MezoOptions options;
+  options.schedule = {.lr = c["lr"], .lr_min_ratio = 1.0};
+  options.seed = c["seed"];
+  options.eps = c["eps"];
+  options.weight_decay = c["wd"];
+  const int64_t step = c["stream"];
+  ExecContext exec(1);
+  Mezo mezo(options, theta, {{0, n}});
+  const std::vector<float> start = theta;
+  std::vector<std::vector<float>> probed;
+  const MezoProbe probe = mezo.Probe(&exec, step, [&] {
+    probed.push_back(theta);
+    double sum = 0.0, dot = 0.0;
+    for (size_t i = 0; i < theta.size(); ++i) {
+      const double x = theta[i];
+      sum += 0.5 * a[i] * x * x + b[i] * x;
+      dot += mix[i] * x;
+    }
+    return sum + 0.5 * dot * dot;
+  });
+  constexpr double kDouble = 1e-11;
+  const double plus = c["out"]["L_plus"], minus = c["out"]["L_minus"], g = c["out"]["g"];
+  EXPECT_NEAR(probe.loss_plus, plus, kDouble * (1 + std::abs(plus)));
+  EXPECT_NEAR(probe.loss_minus, minus, kDouble * (1 + std::abs(minus)));
+  EXPECT_NEAR(probe.projected_gradient, g, 1e-9 * (1 + std::abs(g)));
+  mezo.Update(&exec, step, probe.projected_gradient);
+  for (size_t i = 0; i < theta.size(); ++i) {
+    EXPECT_EQ(probed[0][i], start[i] + static_cast<float>(options.eps * z[i])) << i;
+    EXPECT_EQ(probed[1][i], start[i] - static_cast<float>(options.eps * z[i])) << i;
+    ExpectNear(theta[i], want[i], "theta");
   }
 }
 

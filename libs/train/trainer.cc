@@ -14,27 +14,17 @@
 #include "model/model.h"
 #include "model/weight_file.h"
 #include "tensor/matmul.h"
-#include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint.h"
 #include "train/corpus.h"
 #include "train/curve_svg.h"
+#include "train/init_model.h"
+#include "train/mezo.h"
+#include "train/optimizer.h"
 #include "train/validation.h"
 
 namespace chimera {
 namespace {
-
-AdamWOptions OptimizerOptions(const TrainRecipe& r, int64_t steps_total) {
-  return {.lr = r.lr,
-          .lr_min_ratio = r.lr_min_ratio,
-          .warmup_steps = r.warmup_steps,
-          .steps_total = steps_total,
-          .beta1 = r.beta1,
-          .beta2 = r.beta2,
-          .eps = r.eps,
-          .weight_decay = r.weight_decay,
-          .grad_clip = r.grad_clip};
-}
 
 std::string Platform() { return absl::StrCat(IsaName(BestIsa()), ", ", MatmulLibrary()); }
 
@@ -42,14 +32,16 @@ std::string Platform() { return absl::StrCat(IsaName(BestIsa()), ", ", MatmulLib
 uint64_t RecipeHash(const TrainRecipe& r, const TokenStream& stream) {
   const std::string_view tokens(reinterpret_cast<const char*>(stream.tokens.data()),
                                 stream.tokens.size() * sizeof(int32_t));
-  return Xxh3(absl::StrCat(ConfigJson(r.config), "|", r.seed, "|", r.seq_len, "|", r.batch_seqs,
-                           "|", r.StepsTotal(), "|", r.lr, "|", r.lr_min_ratio, "|", r.warmup_steps,
-                           "|", r.weight_decay, "|", r.beta1, "|", r.beta2, "|", r.eps, "|",
-                           r.grad_clip, "|", Xxh3(tokens)));
+  std::string all = absl::StrCat(ConfigJson(r.config), "|", r.seed, "|", r.seq_len, "|",
+                                 r.batch_seqs, "|", r.StepsTotal(), "|", r.lr, "|", r.lr_min_ratio,
+                                 "|", r.warmup_steps, "|", r.weight_decay, "|", r.beta1, "|",
+                                 r.beta2, "|", r.eps, "|", r.grad_clip, "|", Xxh3(tokens));
+  if (r.optimizer == OptimizerKind::kMezo) absl::StrAppend(&all, "|", r.mezo_eps);
+  return Xxh3(all);
 }
 
 // One run: the pieces, their state, and the loop over them.
-class Run {
+class Run final : private BatchLoss {
  public:
   Run(const TrainRecipe& recipe, const TrainOptions& options, TokenStream train,
       std::vector<Document> valid)
@@ -62,10 +54,11 @@ class Run {
         tape_(&exec_),
         parameters_(recipe.config.model),
         network_(recipe.config.model, &parameters_),
-        adamw_(OptimizerOptions(recipe, recipe.StepsTotal()), parameters_),
+        optimizer_(MakeOptimizer(recipe, &parameters_)),
         batches_(train_.tokens, recipe.config.tokens.eot, recipe.batch_seqs, recipe.seq_len) {
     states_.resize(static_cast<size_t>(network_.StateFloats() * recipe.batch_seqs));
     next_states_.resize(states_.size());
+    network_.set_checkpointing(recipe.gradient_checkpointing);
     progress_.steps_total = recipe.StepsTotal();
   }
 
@@ -73,13 +66,14 @@ class Run {
   absl::Status Restore() {
     absl::StatusOr<Checkpoint> saved = LoadCheckpoint(CheckpointPath());
     if (absl::IsNotFound(saved.status())) {
-      parameters_.Initialize(recipe_.config.model, recipe_.seed);
+      CHIMERA_ASSIGN_OR_RETURN(init_model_id_,
+                               StartParameters(recipe_, *options_.tokenizer, &parameters_));
       return absl::OkStatus();
     }
     if (!saved.ok()) return saved.status();
+    CHIMERA_RETURN_IF_ERROR(CheckOrigin(CheckpointPath(), *saved, recipe_));
     if (saved->recipe_hash != hash_ || saved->values.size() != parameters_.values().size() ||
-        saved->m.size() != saved->values.size() || saved->v.size() != saved->values.size() ||
-        saved->states.size() != states_.size()) {
+        saved->states.size() != states_.size() || !optimizer_->Restore(*saved)) {
       return absl::FailedPreconditionError(
           absl::StrCat(CheckpointPath(),
                        ": belongs to another recipe or other data; give this run a "
@@ -90,8 +84,7 @@ class Run {
                               Platform(), ": the run goes on, its bits will differ"));
     }
     std::copy(saved->values.begin(), saved->values.end(), parameters_.values().begin());
-    std::copy(saved->m.begin(), saved->m.end(), adamw_.m().begin());
-    std::copy(saved->v.begin(), saved->v.end(), adamw_.v().begin());
+    init_model_id_ = saved->init_model;
     states_ = std::move(saved->states);
     curve_ = std::move(saved->curve);
     step_ = saved->step;
@@ -153,30 +146,38 @@ class Run {
   }
 
   absl::Status TrainStep() {
-    const Batch batch = batches_.At(step_);
-    network_.Prepare(&exec_);
-    tape_.Reset();
-    TrainBatch view;
-    view.n_seqs = recipe_.batch_seqs;
-    view.seq_len = recipe_.seq_len;
-    view.tokens = batch.tokens.data();
-    view.targets = batch.targets.data();
-    view.reset = batch.reset.data();
-    nll_.resize(batch.tokens.size());
-    const double loss =
-        network_.Forward(&tape_, view, states_.data(), next_states_.data(), nll_.data());
-    if (!std::isfinite(loss)) {
+    batch_ = batches_.At(step_);
+    const StepResult result = optimizer_->Step(&exec_, step_ + 1, this);
+    if (!std::isfinite(result.loss)) {
       return absl::InternalError(absl::StrCat("training loss is not finite at step ", step_ + 1,
                                               "; lower the learning rate (now ", recipe_.lr, ")"));
     }
-    tape_.Backward();
-    adamw_.Step(&exec_, step_ + 1, &parameters_);
     states_.swap(next_states_);
     ++step_;
-    loss_sum_ += loss;
+    loss_sum_ += result.loss;
+    gradient_squares_ += result.gradient_norm * result.gradient_norm;
     ++loss_count_;
+    progress_.projected_gradient = result.projected_gradient;
     return absl::OkStatus();
   }
+
+  // The batch in flight from the lanes' states, which stay as they are. The states after it are
+  // those of the last evaluation.
+  double Evaluate(bool recorded) override {
+    network_.Prepare(&exec_);
+    tape_.Reset();
+    tape_.set_recording(recorded);
+    TrainBatch view;
+    view.n_seqs = recipe_.batch_seqs;
+    view.seq_len = recipe_.seq_len;
+    view.tokens = batch_.tokens.data();
+    view.targets = batch_.targets.data();
+    view.reset = batch_.reset.data();
+    nll_.resize(batch_.tokens.size());
+    return network_.Forward(&tape_, view, states_.data(), next_states_.data(), nll_.data());
+  }
+
+  void Backward() override { tape_.Backward(); }
 
   double Validate(int64_t bytes_max) {
     network_.Prepare(&exec_);
@@ -188,7 +189,10 @@ class Run {
     progress_.step = step_;
     progress_.tokens = step_ * recipe_.TokensPerStep();
     if (loss_count_ > 0) progress_.train_loss_nats = loss_sum_ / static_cast<double>(loss_count_);
-    progress_.learning_rate = LearningRate(OptimizerOptions(recipe_, recipe_.StepsTotal()), step_);
+    if (loss_count_ > 0) {
+      progress_.gradient_norm = std::sqrt(gradient_squares_ / static_cast<double>(loss_count_));
+    }
+    progress_.learning_rate = LearningRate(ScheduleOf(recipe_), step_);
     progress_.tokens_per_s = static_cast<double>(progress_.tokens) / std::max(1e-9, seconds);
     progress_.eta_s = step_ == 0 ? 0
                                  : seconds / static_cast<double>(step_) *
@@ -196,6 +200,7 @@ class Run {
     curve_.push_back(
         {step_, progress_.train_loss_nats, evaluated ? progress_.valid_bpb : 0, seconds});
     loss_sum_ = 0;
+    gradient_squares_ = 0;
     loss_count_ = 0;
     if (options_.on_progress) options_.on_progress(progress_);
   }
@@ -204,11 +209,12 @@ class Run {
     Checkpoint c;
     c.recipe_hash = hash_;
     c.platform = Platform();
+    c.optimizer = OptimizerName(recipe_.optimizer);
+    c.init_model = init_model_id_;
     c.step = step_;
     c.seconds = Seconds();
     c.values.assign(parameters_.values().begin(), parameters_.values().end());
-    c.m.assign(adamw_.m().begin(), adamw_.m().end());
-    c.v.assign(adamw_.v().begin(), adamw_.v().end());
+    optimizer_->Save(&c);
     c.states = states_;
     c.curve = curve_;
     CHIMERA_RETURN_IF_ERROR(SaveCheckpoint(CheckpointPath(), c));
@@ -226,15 +232,18 @@ class Run {
   Tape tape_;
   Parameters parameters_;
   Network network_;
-  AdamW adamw_;
+  std::unique_ptr<Optimizer> optimizer_;
   Batches batches_;
+  Batch batch_;  // of the step in flight
   std::vector<float> states_, next_states_, nll_;
   std::vector<CurvePoint> curve_;
   TrainProgress progress_;
+  std::string init_model_id_;
   int64_t step_ = 0;
   int64_t start_ns_ = 0;
   double seconds_before_ = 0;
   double loss_sum_ = 0;
+  double gradient_squares_ = 0;
   int64_t loss_count_ = 0;
 };
 
@@ -248,6 +257,11 @@ absl::Status CheckRun(const TrainRecipe& recipe, const TrainOptions& options) {
   }
   if (recipe.StepsTotal() <= 0) {
     return absl::InvalidArgumentError("train.steps or train.tokens_budget must be positive");
+  }
+  if (recipe.optimizer == OptimizerKind::kMezo && recipe.StepsTotal() > kMezoStepsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("train.optimizer = \"mezo\" takes at most ",
+                                                   kMezoStepsMax, " steps, this run has ",
+                                                   recipe.StepsTotal()));
   }
   return MakeDirs(options.work_folder);
 }

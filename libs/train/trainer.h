@@ -22,7 +22,11 @@ struct TrainProgress {
   double tokens_per_s = 0;
   double eta_s = 0;
   double learning_rate = 0;
-  int64_t checkpoint_step = 0;  // steps covered by the last checkpoint on disk
+  // Root mean square since the last report, before clipping. With mezo of the projected gradients,
+  // whose mean square is that of the gradient's norm.
+  double gradient_norm = 0;
+  double projected_gradient = 0;  // mezo: of the last step; 0 otherwise
+  int64_t checkpoint_step = 0;    // steps covered by the last checkpoint on disk
 };
 
 struct TrainOptions {
@@ -42,7 +46,8 @@ struct TrainResult {
 };
 
 // Trains until the recipe's end, or until should_stop. Errors: an empty, unreadable or binary data
-// path, a checkpoint of another recipe, a full disk (the last good checkpoint survives).
+// path, an init_model that does not fit, a checkpoint of another recipe, a full disk (the last good
+// checkpoint survives).
 absl::StatusOr<TrainResult> RunTraining(const TrainRecipe& recipe, const TrainOptions& options);
 
 }  // namespace chimera

@@ -1,20 +1,27 @@
 #include "train/trainer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "base/file.h"
+#include "base/string_view.h"
 #include "model/model_testing.h"
-#include "train/adamw.h"
 #include "train/batches.h"
+#include "train/checkpoint.h"
 #include "train/corpus.h"
 #include "train/curve_svg.h"
 #include "train/eval.h"
+#include "train/optimizer.h"
 
 namespace chimera {
 namespace {
+
+using testing::HasSubstr;
 
 // A little text with structure to learn.
 std::string Story(int sentences) {
@@ -54,6 +61,7 @@ class TrainerTest : public testing::Test {
     options.data_path = data_path_.empty() ? root_ + "/data" : data_path_;
     options.work_folder = root_ + "/" + work;
     options.tokenizer = TestTokenizer();
+    options.on_progress = on_progress_;
     int64_t polls = 0;
     options.should_stop = [&polls, stop_after] { return polls++ >= stop_after; };
     return RunTraining(recipe_, options);
@@ -63,6 +71,7 @@ class TrainerTest : public testing::Test {
   }
 
   std::string root_, data_path_;
+  std::function<void(const TrainProgress&)> on_progress_;
   TrainRecipe recipe_;
 };
 
@@ -103,6 +112,150 @@ TEST_F(TrainerTest, ThreadsDoNotChangeTheWeights) {
   recipe_.seed = 4;
   ASSERT_TRUE(Train("seed")->finished);
   EXPECT_NE(Weights("one"), Weights("seed"));
+}
+
+// The mezo runs below: what AdamW learns in 24 steps they do not, and the figures say so.
+void UseMezo(TrainRecipe* recipe) {
+  recipe->optimizer = OptimizerKind::kMezo;
+  recipe->lr = 3e-4;
+  recipe->mezo_eps = 1e-2;
+  recipe->weight_decay = 0.1;
+  recipe->grad_clip = 0;
+}
+
+TEST_F(TrainerTest, MezoStoppedAndResumedEqualsUndisturbed) {
+  UseMezo(&recipe_);
+  ASSERT_TRUE(Train("whole")->finished);
+  for (int64_t stop : {1, 16}) {
+    const std::string work = "stopped" + std::to_string(stop);
+    EXPECT_FALSE(Train(work, stop)->finished);
+    ASSERT_TRUE(Train(work)->finished);
+    EXPECT_EQ(Weights(work), Weights("whole")) << "stopped after " << stop;
+    EXPECT_EQ(LoadCheckpoint(root_ + "/" + work + "/checkpoint.ckpt")->values,
+              LoadCheckpoint(root_ + "/whole/checkpoint.ckpt")->values);
+  }
+  recipe_.threads = 2;
+  ASSERT_TRUE(Train("threads")->finished);
+  EXPECT_EQ(Weights("threads"), Weights("whole"));
+  recipe_.seed = 4;
+  ASSERT_TRUE(Train("seed")->finished);
+  EXPECT_NE(Weights("seed"), Weights("whole"));
+}
+
+TEST_F(TrainerTest, AnotherOptimizersCheckpointIsRefusedByName) {
+  recipe_.steps = 2;
+  ASSERT_TRUE(Train("work")->finished);
+  const auto adamw_bytes = std::filesystem::file_size(root_ + "/work/checkpoint.ckpt");
+  UseMezo(&recipe_);
+  const absl::Status refused = Train("work").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(ToStd(refused.message()), HasSubstr("train.optimizer = \"adamw\""));
+  EXPECT_THAT(ToStd(refused.message()), HasSubstr("\"mezo\""));
+  ASSERT_TRUE(Train("mezo")->finished);
+  // No moments: two thirds of what AdamW stores of the parameters are gone.
+  const auto mezo = LoadCheckpoint(root_ + "/mezo/checkpoint.ckpt");
+  EXPECT_EQ(adamw_bytes - std::filesystem::file_size(root_ + "/mezo/checkpoint.ckpt"),
+            2 * mezo->values.size() * sizeof(float) + std::strlen("adamw") - std::strlen("mezo"));
+}
+
+// Version 1 files, from before there were two optimizers, go on as AdamW.
+TEST_F(TrainerTest, CheckpointsOfVersionOneGoOn) {
+  ASSERT_TRUE(Train("whole")->finished);
+  EXPECT_FALSE(Train("old", 7)->finished);
+  const std::string path = root_ + "/old/checkpoint.ckpt";
+  std::string file = *ReadFile(path, 64 << 20);
+  const std::string added("\x05\0\0\0\0\0\0\0adamw\0\0\0\0\0\0\0\0", 21);
+  const size_t at = file.find(added);
+  ASSERT_NE(at, std::string::npos);
+  file.erase(at, added.size());
+  file[8] = 1;
+  const uint64_t checksum = Xxh3(std::string_view(file).substr(24));
+  std::memcpy(file.data() + 16, &checksum, sizeof(checksum));
+  ASSERT_TRUE(WriteFileAtomic(path, file).ok());
+  ASSERT_TRUE(Train("old")->finished);
+  EXPECT_EQ(Weights("old"), Weights("whole"));
+}
+
+// From scratch, measured: 400 steps take the loss from 7.10 to 6.83 nats (ln 1080 = 6.98) where
+// AdamW needs 120 steps to 3. Slow, but down, report by report.
+TEST_F(TrainerTest, MezoLowersTheLoss) {
+  UseMezo(&recipe_);
+  recipe_.steps = 400;
+  recipe_.log_every_steps = 100;
+  std::vector<TrainProgress> reports;
+  on_progress_ = [&](const TrainProgress& p) { reports.push_back(p); };
+  ASSERT_TRUE(Train("mezo").ok());
+  ASSERT_EQ(reports.size(), 5u);  // the last one with the held-out figure
+  for (size_t i = 1; i < 4; ++i) {
+    EXPECT_LT(reports[i].train_loss_nats, reports[i - 1].train_loss_nats) << i;
+    EXPECT_NE(reports[i].projected_gradient, 0.0);
+    EXPECT_GT(reports[i].gradient_norm, 0.0);
+  }
+  EXPECT_LT(reports[3].train_loss_nats, reports[0].train_loss_nats - 0.15);
+}
+
+// With a learning rate of zero a run that starts from a model ends as that model: the held-out
+// figure to the bit, and the weight file to the byte.
+TEST_F(TrainerTest, StartsAtTheModelsLoss) {
+  const auto first = Train("first");
+  ASSERT_TRUE(first.ok());
+  for (OptimizerKind kind : {OptimizerKind::kAdamW, OptimizerKind::kMezo}) {
+    recipe_.optimizer = kind;
+    recipe_.lr = 0;
+    recipe_.seed = 77;
+    recipe_.init_model = first->model_folder;
+    const std::string work = OptimizerName(kind);
+    const auto again = Train(work);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->progress.valid_bpb, first->progress.valid_bpb);
+    EXPECT_EQ(Weights(work), Weights("first"));
+    EXPECT_EQ(again->model_id, first->model_id);
+  }
+}
+
+TEST_F(TrainerTest, ARunKeepsTheModelItStartedFrom) {
+  recipe_.steps = 6;
+  ASSERT_TRUE(Train("first")->finished);
+  recipe_.seed = 8;
+  ASSERT_TRUE(Train("second")->finished);
+  recipe_.seed = 3;
+  recipe_.init_model = root_ + "/first/model";
+  ASSERT_TRUE(Train("whole")->finished);
+  EXPECT_FALSE(Train("work", 2)->finished);
+  for (const std::string& other : {root_ + "/second/model", std::string()}) {
+    recipe_.init_model = other;
+    const absl::Status refused = Train("work").status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+    EXPECT_THAT(ToStd(refused.message()), HasSubstr("began with model "));
+  }
+  recipe_.init_model = root_ + "/first/model";
+  std::filesystem::rename(recipe_.init_model, root_ + "/moved");
+  ASSERT_TRUE(Train("work")->finished) << "the checkpoint holds all it needs";
+  EXPECT_EQ(Weights("work"), Weights("whole"));
+  EXPECT_EQ(Train("fresh").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(TrainerTest, AModelThatDoesNotFitIsRefused) {
+  recipe_.steps = 2;
+  recipe_.init_model = TestModelFolder("floats", false);
+  absl::Status refused = Train("work").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(ToStd(refused.message()), HasSubstr("train.init_model = "));
+  EXPECT_THAT(ToStd(refused.message()), HasSubstr("embedding is 1080 x 64 float in the model"));
+  recipe_.init_model = root_ + "/data";
+  refused = Train("work").status();
+  EXPECT_THAT(ToStd(refused.message()), HasSubstr("not a model folder"));
+}
+
+// The same run with less memory, also when it is switched on half-way.
+TEST_F(TrainerTest, GradientCheckpointingChangesNoBit) {
+  ASSERT_TRUE(Train("kept")->finished);
+  EXPECT_FALSE(Train("late", 9)->finished);
+  recipe_.gradient_checkpointing = true;
+  ASSERT_TRUE(Train("recomputed")->finished);
+  EXPECT_EQ(Weights("recomputed"), Weights("kept"));
+  ASSERT_TRUE(Train("late")->finished);
+  EXPECT_EQ(Weights("late"), Weights("kept"));
 }
 
 TEST_F(TrainerTest, BadDataGetsOneSentence) {
@@ -152,7 +305,8 @@ TEST_F(TrainerTest, ForeignAndDamagedCheckpointsAreRefused) {
 }
 
 TEST(Schedule, WarmsUpThenFollowsTheCosine) {
-  const AdamWOptions o{.lr = 1.0, .lr_min_ratio = 0.1, .warmup_steps = 10, .steps_total = 110};
+  const LearningRateSchedule o{
+      .lr = 1.0, .lr_min_ratio = 0.1, .warmup_steps = 10, .steps_total = 110};
   EXPECT_DOUBLE_EQ(LearningRate(o, 1), 0.1);
   EXPECT_DOUBLE_EQ(LearningRate(o, 10), 1.0);
   EXPECT_NEAR(LearningRate(o, 60), 0.55, 1e-12);

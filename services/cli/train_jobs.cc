@@ -55,6 +55,8 @@ ordered_json JobJson(const Job& job) {
             {"tokens_per_second", p.tokens_per_s},
             {"eta_seconds", p.eta_s},
             {"learning_rate", p.learning_rate},
+            {"gradient_norm", p.gradient_norm},
+            {"projected_gradient", p.projected_gradient},
             {"checkpoint_step", p.checkpoint_step}}},
           {"error", job.error},
           {"model_id", job.model_id},

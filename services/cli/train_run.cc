@@ -13,8 +13,10 @@
 #include "base/status_macros.h"
 #include "cluster/signals.h"
 #include "config/recipe.h"
+#include "model/model.h"
 #include "services/cli/progress_line.h"
 #include "services/cli/train.h"
+#include "train/init_model.h"
 #include "train/jobs_spec.h"
 #include "train/jobs_tokenizer.h"
 #include "train/trainer.h"
@@ -29,6 +31,7 @@ struct RunFlags {
   std::string valid;
   std::string tokenizer;
   std::string ranks;
+  std::string init_model;
   int threads = 0;
   int64_t steps = 0;
   double minutes = 0;
@@ -46,23 +49,30 @@ nlohmann::json ProgressJson(const TrainProgress& p) {
           {"tokens_per_second", p.tokens_per_s},
           {"eta_seconds", p.eta_s},
           {"learning_rate", p.learning_rate},
+          {"gradient_norm", p.gradient_norm},
+          {"projected_gradient", p.projected_gradient},
           {"checkpoint_step", p.checkpoint_step}};
 }
 
 std::string ProgressText(const TrainRecipe& recipe, const TrainProgress& p) {
-  std::string text = absl::StrFormat("step %s/%s  loss %.4f  bpb %s  %s tok/s  lr %.2e  eta %s",
-                                     CountText(p.step), CountText(p.steps_total), p.train_loss_nats,
-                                     p.valid_bpb > 0 ? absl::StrFormat("%.4f", p.valid_bpb) : "-",
-                                     CountText(static_cast<int64_t>(p.tokens_per_s)),
-                                     p.learning_rate, DurationText(RemainingSeconds(recipe, p)));
+  std::string text =
+      absl::StrFormat("step %s/%s  loss %.4f  bpb %s  grad %.3g  %s tok/s  lr %.2e  eta %s",
+                      CountText(p.step), CountText(p.steps_total), p.train_loss_nats,
+                      p.valid_bpb > 0 ? absl::StrFormat("%.4f", p.valid_bpb) : "-", p.gradient_norm,
+                      CountText(static_cast<int64_t>(p.tokens_per_s)), p.learning_rate,
+                      DurationText(RemainingSeconds(recipe, p)));
   if (p.checkpoint_step > 0) absl::StrAppend(&text, "  saved ", CountText(p.checkpoint_step));
   return text;
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> ChooseTokenizer(const RunFlags& flags,
-                                                                 int n_ranks) {
+                                                                 const TrainRecipe& recipe) {
+  const int n_ranks = recipe.config.tokens.n_ranks;
   if (!flags.tokenizer.empty()) return LoadTokenizerFile(flags.tokenizer, n_ranks);
   if (!flags.ranks.empty()) return LoadTokenizerFile(flags.ranks, n_ranks);
+  if (!recipe.init_model.empty()) {
+    return LoadTokenizerFile(recipe.init_model + "/" + kTokenizerFile, n_ranks);
+  }
   // The shipped model's tokenizer serves every recipe with its vocabulary.
   std::vector<std::string> places = RankFilePlaces();
   for (std::string& place : PlacesAbove("models/nano/tokenizer.model")) {
@@ -93,11 +103,13 @@ absl::Status RunTrain(const RunFlags& flags) {
   }
   if (flags.minutes > 0) recipe.max_minutes = flags.minutes;
   if (flags.seed_given) recipe.seed = flags.seed;
+  if (!flags.init_model.empty()) recipe.init_model = flags.init_model;
+  if (!recipe.init_model.empty()) CHIMERA_RETURN_IF_ERROR(CheckInitModel(recipe));
   TrainOptions options;
   options.data_path = flags.data;
   options.valid_path = flags.valid;
   options.work_folder = flags.work;
-  CHIMERA_ASSIGN_OR_RETURN(options.tokenizer, ChooseTokenizer(flags, recipe.config.tokens.n_ranks));
+  CHIMERA_ASSIGN_OR_RETURN(options.tokenizer, ChooseTokenizer(flags, recipe));
   std::atomic<bool> stop = false;
   const SignalWatch interrupted([&stop] { stop = true; });
   options.should_stop = [&stop] { return stop.load(); };
@@ -136,12 +148,15 @@ void AddTrainRun(CLI::App& train, Command* run) {
       ->required();
   sub->add_option("--valid", flags->valid,
                   "Held-out text; without it the recipe's fraction of the data is held out");
+  sub->add_option("--init", flags->init_model,
+                  "Model folder to start from instead of fresh parameters; its shape must be the "
+                  "recipe's");
   auto* tokenizer = sub->add_option(
       "--tokenizer", flags->tokenizer,
       "tokenizer.model or *.tiktoken with at least as many ranks as the recipe asks for");
   sub->add_option("--ranks", flags->ranks,
                   "Rank file o200k_base.tiktoken; by default looked up in .cache/tokenizer, "
-                  "then the shipped model's tokenizer is tried")
+                  "then the shipped model's tokenizer is tried; with --init that model's is used")
       ->excludes(tokenizer);
   sub->add_option("--threads", flags->threads, "Threads; 0 is every usable CPU")
       ->check(CLI::Range(0, 1024));
@@ -158,7 +173,10 @@ void AddTrainRun(CLI::App& train, Command* run) {
       "same bits as a run that was never stopped.\n\n"
       "Examples:\n"
       "  chimera train run --recipe configs/recipes/smoke.json --data notes/ --work /tmp/run\n"
-      "  chimera eval --model /tmp/run/model --text notes/today.txt");
+      "  chimera eval --model /tmp/run/model --text notes/today.txt\n"
+      "  chimera train run --recipe configs/recipes/nano-adapt.json --init models/nano --data "
+      "notes/ "
+      "--work /tmp/adapt");
   sub->callback([flags, seed, run] {
     flags->seed_given = seed->count() > 0;
     *run = [flags] { return RunTrain(*flags); };

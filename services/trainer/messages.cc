@@ -47,6 +47,8 @@ void WriteProgress(const TrainProgress& p, pb::JobProgress* out) {
   out->set_eta_seconds(p.eta_s);
   out->set_learning_rate(p.learning_rate);
   out->set_checkpoint_step(p.checkpoint_step);
+  out->set_gradient_norm(p.gradient_norm);
+  out->set_projected_gradient(p.projected_gradient);
 }
 
 TrainProgress ReadProgress(const pb::JobProgress& in) {
@@ -60,6 +62,8 @@ TrainProgress ReadProgress(const pb::JobProgress& in) {
   p.eta_s = in.eta_seconds();
   p.learning_rate = in.learning_rate();
   p.checkpoint_step = in.checkpoint_step();
+  p.gradient_norm = in.gradient_norm();
+  p.projected_gradient = in.projected_gradient();
   return p;
 }
 
