@@ -15,6 +15,8 @@ constexpr int64_t kMemoryMatrices = 2;  // W1 and W2 of a Titans memory head
 constexpr int64_t kTitansGates = 3;     // theta, eta, alpha
 constexpr int64_t kMemoryTokens = 64;   // slots of compressed blocks in the window
 constexpr int64_t kWriteChunk = 16;     // tokens buffered before a memory write
+constexpr int64_t kRouterHidden = 192;  // of the depth router, d_model - 192 - 6
+constexpr int64_t kRouterDepths = 6;
 constexpr double kBitsPerTernary = 2.125;
 constexpr int64_t kStateBytes = 2;  // bf16
 
@@ -37,7 +39,7 @@ Split CountMixer(const ModelConfig& m, LayerKind kind) {
     count.ternary = 5 * d * d + 2 * d * kv;  // q, memory k, v, q, out; k, v of the window
     count.floats = kTitansGates * (heads * d + heads) +
                    heads * kMemoryMatrices * head_dim * m.tm.mem_hidden +
-                   2 * kv * m.tm.persistent_slots + head_dim + d;
+                   2 * kv * m.tm.persistent_slots + head_dim + 2 * d;
     return count;
   }
   count.ternary = 5 * d * d;  // q, k, v, gate, out
@@ -47,6 +49,8 @@ Split CountMixer(const ModelConfig& m, LayerKind kind) {
   } else {
     count.floats = gates + 3 * d * m.gd.conv_width + head_dim + d;
   }
+  // The sketch: three projections in, one back, a gate (docs/layers/span_knot.md).
+  if (kind == LayerKind::kSpanKnot) count.floats += 4 * m.sk.rank * d + d;
   return count;
 }
 
@@ -81,8 +85,9 @@ int64_t RecurrentBytes(const ModelConfig& m, LayerKind kind) {
     case LayerKind::kMlstm:
       return heads * (matrix + m.head_dim + 1) * kStateBytes;
     case LayerKind::kGatedDelta:
-    case LayerKind::kSpanKnot:
       return (heads * matrix + 3 * m.d_model * (m.gd.conv_width - 1)) * kStateBytes;
+    case LayerKind::kSpanKnot:
+      return RecurrentBytes(m, LayerKind::kGatedDelta) + m.sk.sketch_bits / 8;
   }
   return 0;
 }
@@ -192,9 +197,12 @@ ParameterCounts CountParameters(const ModelConfig& m) {
   }
   p.norms += d;
   once += d;
-  // Decay, step and gain of the injection and the norm of its input (math-backbone 4.2).
-  if (m.loop.enabled) p.loop = 4 * d;
-  looped += p.loop;
+  if (m.loop.enabled) {
+    // Decay, step and gain of the injection and the norm of its input (math-backbone 4.2), and the
+    // router of its depth (5), which runs once a block of tokens.
+    looped += 4 * d;
+    p.loop = 4 * d + kRouterHidden * d + kRouterHidden + kRouterDepths * (kRouterHidden + 1);
+  }
   p.total = p.embedding + p.mixers + p.ffn + p.moe + p.norms + p.loop;
   if (!m.quant.enabled) p.ternary = 0;
   p.floats = p.total - p.embedding - p.ternary;

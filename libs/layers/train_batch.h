@@ -27,6 +27,9 @@ struct TrainBatch {
   const float* start = nullptr;
   float* end = nullptr;
   int64_t state_stride = 0;
+  // The same for the memory of a TM layer, which all iterations of a loop share.
+  const float* memory_start = nullptr;
+  float* memory_end = nullptr;
 
   int64_t Row(int64_t seq) const { return row_begin != nullptr ? row_begin[seq] : seq * seq_len; }
   int64_t rows() const { return Row(n_seqs); }
@@ -34,6 +37,8 @@ struct TrainBatch {
   const uint8_t* Reset(int64_t seq) const { return reset + Row(seq); }
   const float* Start(int64_t seq) const { return start + StateAt(seq); }
   float* End(int64_t seq) const { return end + StateAt(seq); }
+  const float* MemoryStart(int64_t seq) const { return memory_start + StateAt(seq); }
+  float* MemoryEnd(int64_t seq) const { return memory_end + StateAt(seq); }
 
  private:
   int64_t StateAt(int64_t seq) const { return (lane != nullptr ? lane[seq] : seq) * state_stride; }

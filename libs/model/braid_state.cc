@@ -17,11 +17,11 @@ int LoopsOf(const ModelConfig& config, int loops) {
 
 BraidState::BraidState(const ModelConfig& config, int loops)
     : layout_(std::make_shared<StateLayout>(config)), loops_(LoopsOf(config, loops)) {
-  floats_.resize(layout_->Total(loops_));
+  lines_.resize(layout_->Total(loops_) / kStateAlign);
 }
 
 void BraidState::Reset() {
-  std::fill(floats_.begin(), floats_.end(), 0.0f);
+  std::fill(lines_.begin(), lines_.end(), Line{});
   position_ = 0;
 }
 

@@ -23,14 +23,14 @@ class BraidState {
   static int64_t Bytes(const ModelConfig& config, int loops = 0);
 
   std::span<float> layer(int index, int iteration) {
-    return std::span(floats_).subspan(layout_->Offset(index, iteration), layout_->Floats(index));
+    return floats().subspan(layout_->Offset(index, iteration), layout_->Floats(index));
   }
   // The memory of a TM layer, which all iterations share; empty for other kinds.
   std::span<float> memory(int index) {
-    return std::span(floats_).subspan(layout_->MemoryOffset(index), layout_->MemoryFloats(index));
+    return floats().subspan(layout_->MemoryOffset(index), layout_->MemoryFloats(index));
   }
-  std::span<const float> floats() const { return floats_; }
-  std::span<float> floats() { return floats_; }
+  std::span<const float> floats() const { return {lines_[0].v, lines_.size() * kStateAlign}; }
+  std::span<float> floats() { return {lines_[0].v, lines_.size() * kStateAlign}; }
   int loops() const { return loops_; }
   // Tokens run since Reset; the Stepper counts them.
   int64_t position() const { return position_; }
@@ -40,7 +40,11 @@ class BraidState {
   std::shared_ptr<const StateLayout> layout_;
   int loops_;
   int64_t position_ = 0;
-  std::vector<float> floats_;
+  // Slabs begin at cache lines: a step is up to 1.4 times as slow on matrices that do not.
+  struct alignas(kStateAlign * sizeof(float)) Line {
+    float v[kStateAlign];
+  };
+  std::vector<Line> lines_;
 };
 
 }  // namespace chimera

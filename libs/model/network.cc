@@ -56,8 +56,12 @@ Var* Network::RunLayers(Tape* tape, TrainBatch batch, const float* start, float*
   for (int i = first; i <= last; ++i) {
     batch.start = start + state_.Offset(i, iteration);
     batch.end = end + state_.Offset(i, iteration);
+    batch.memory_start = start + state_.MemoryOffset(i);
+    batch.memory_end = end + state_.MemoryOffset(i);
     NetworkLayer* layer = layers_[static_cast<size_t>(i)].get();
-    const auto run = [tape, layer, batch, x] { return layer->Forward(tape, batch, x); };
+    const auto run = [tape, layer, batch, iteration, x] {
+      return layer->Forward(tape, batch, iteration, x);
+    };
     // Later iterations read what the first left of a TM layer: it must stay.
     const bool shared = config_.loop.Contains(i) && layer->kind() == LayerKind::kTitans;
     const bool keep = shared || (tape->recording() && !checkpointing_);

@@ -28,7 +28,10 @@ NetworkLayer::NetworkLayer(const ModelConfig& config, int index, const SpanKnot*
       knot_(knot) {
   auto name = [&](const char* rest) { return LayerTensor(index, rest); };
   mixer_norm_ = BindFloat(parameters, name("mixer_norm"));
-  BindMixer(LayerTensor(index, kind_ == LayerKind::kMlstm ? "xm." : "gd."), parameters);
+  BindMixer(LayerTensor(index, kind_ == LayerKind::kMlstm    ? "xm."
+                               : kind_ == LayerKind::kTitans ? "tm."
+                                                             : "gd."),
+            parameters);
   ffn_norm_ = BindFloat(parameters, name("ffn_norm"));
   BindFfn(parameters);
 }
@@ -61,6 +64,17 @@ void NetworkLayer::BindMixer(const std::string& prefix, Parameters* parameters) 
     xm_ = {BindFloat(parameters, prefix + "gate_bias"), BindFloat(parameters, prefix + "head_norm")};
     return;
   }
+  if (kind_ == LayerKind::kTitans) {
+    tm_ = {TitansShapeOf(config_),
+           BindFloat(parameters, prefix + "gate_bias"),
+           BindFloat(parameters, prefix + "w1"),
+           BindFloat(parameters, prefix + "w2"),
+           BindFloat(parameters, prefix + "persistent_k"),
+           BindFloat(parameters, prefix + "persistent_v"),
+           BindFloat(parameters, prefix + "head_norm")};
+    block_norm_ = BindFloat(parameters, prefix + "block_norm");
+    return;
+  }
   gd_ = {BindFloat(parameters, prefix + "conv"), BindFloat(parameters, prefix + "a_log"),
          BindFloat(parameters, prefix + "dt_bias"), BindFloat(parameters, prefix + "head_norm"),
          DeltaRuleOf(config_, kind_)};
@@ -76,23 +90,55 @@ void NetworkLayer::Prepare(ExecContext* exec) {
   }
 }
 
-Var* NetworkLayer::Mixer(Tape* tape, const TrainBatch& batch, Var* x) {
+Var* NetworkLayer::Mixer(Tape* tape, const TrainBatch& batch, int iteration, Var* x) {
   const int width = config_.n_heads * config_.head_dim, heads = config_.n_heads;
   const LinearInput in = NormQuantize(tape, x, mixer_norm_, quantized_);
-  const auto proj = Linear(tape, in, &w_in_, {3 * width, width});
-  const auto gates = FloatLinear(tape, in, w_gates_, {heads, heads});
-  Var* y = kind_ == LayerKind::kMlstm
-               ? MlstmMixer(tape, batch, xm_, proj[0], proj[1], gates[0], gates[1])
-               : GatedDeltaMixer(tape, batch, gd_, proj[0], proj[1], gates[0], gates[1]);
-  if (kind_ == LayerKind::kSpanKnot) {
-    static const SketchFields kNone;
-    const auto offset = static_cast<int64_t>(LayerStateFloats(config_, LayerKind::kGatedDelta));
-    y = Residual(tape, y,
-                 SpanKnotBranch(tape, batch, *knot_, sk_,
-                                batch.fields != nullptr ? *batch.fields : kNone, in.normed, offset));
+  Var* y = nullptr;
+  if (kind_ == LayerKind::kTitans) {
+    y = Titans(tape, batch, iteration, in);
+  } else if (kind_ == LayerKind::kMlstm) {
+    const auto proj = Linear(tape, in, &w_in_, {3 * width, width});
+    const auto gates = FloatLinear(tape, in, w_gates_, {heads, heads});
+    y = MlstmMixer(tape, batch, xm_, proj[0], proj[1], gates[0], gates[1]);
+  } else {
+    y = Delta(tape, batch, in);
   }
   const LinearInput mixed = NormQuantize(tape, y, out_norm_, quantized_);
   return Linear(tape, mixed, &w_out_, {config_.d_model})[0];
+}
+
+// GD, and both phases of SK.
+Var* NetworkLayer::Delta(Tape* tape, const TrainBatch& batch, const LinearInput& in) {
+  const int width = config_.n_heads * config_.head_dim, heads = config_.n_heads;
+  const auto proj = Linear(tape, in, &w_in_, {3 * width, width});
+  const auto gates = FloatLinear(tape, in, w_gates_, {heads, heads});
+  Var* y = GatedDeltaMixer(tape, batch, gd_, proj[0], proj[1], gates[0], gates[1]);
+  if (kind_ != LayerKind::kSpanKnot) return y;
+  static const SketchFields kNone;
+  const auto offset = static_cast<int64_t>(LayerStateFloats(config_, LayerKind::kGatedDelta));
+  return Residual(tape, y,
+                  SpanKnotBranch(tape, batch, *knot_, sk_,
+                                 batch.fields != nullptr ? *batch.fields : kNone, in.normed,
+                                 offset));
+}
+
+Var* NetworkLayer::Titans(Tape* tape, const TrainBatch& batch, int iteration,
+                          const LinearInput& in) {
+  const int width = tm_.shape.width(), kv = 2 * tm_.shape.kv_width();
+  const auto proj = Linear(tape, in, &w_in_, {4 * width, kv});
+  const auto gates = FloatLinear(tape, in, w_gates_, {3 * config_.n_heads});
+  TitansOptions options;
+  if (iteration > 0) {
+    options.use = TitansUse::kReadOnly;
+    options.memory = memory_;
+  }
+  const TitansOutput out =
+      TitansMixer(tape, batch, tm_, options, proj[0], proj[1], gates[0], [&](Var* means) {
+        const LinearInput block = NormQuantize(tape, means, block_norm_, quantized_);
+        return LinearRows(tape, block, &w_in_, 4 * width, kv);
+      });
+  memory_ = out.memory;
+  return out.y;
 }
 
 Var* NetworkLayer::Ffn(Tape* tape, Var* x) {
@@ -110,8 +156,8 @@ Var* NetworkLayer::DenseFfn(Tape* tape, const LinearInput& in) {
   return Linear(tape, down, &ffn_out_, {config_.d_model})[0];
 }
 
-Var* NetworkLayer::Forward(Tape* tape, const TrainBatch& batch, Var* x) {
-  x = Residual(tape, x, Mixer(tape, batch, x));
+Var* NetworkLayer::Forward(Tape* tape, const TrainBatch& batch, int iteration, Var* x) {
+  x = Residual(tape, x, Mixer(tape, batch, iteration, x));
   return Residual(tape, x, Ffn(tape, x));
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "layers/mixer_ops.h"
 #include "layers/moe_op.h"
 #include "layers/span_knot_op.h"
+#include "layers/titans_op.h"
 #include "layers/train_batch.h"
 #include "model/network.h"
 #include "tensor/tape.h"
@@ -30,8 +32,8 @@ class NetworkLayer {
 
   // Re-derives the quantised forms.
   void Prepare(ExecContext* exec);
-  // batch.start, .end point at this layer's state of this iteration.
-  Var* Forward(Tape* tape, const TrainBatch& batch, Var* x);
+  // batch.start, .end point at this layer's state of this iteration (0 outside the loop).
+  Var* Forward(Tape* tape, const TrainBatch& batch, int iteration, Var* x);
 
   LayerKind kind() const { return kind_; }
 
@@ -46,7 +48,9 @@ class NetworkLayer {
 
  private:
   void BindMixer(const std::string& prefix, Parameters* parameters);
-  Var* Mixer(Tape* tape, const TrainBatch& batch, Var* x);
+  Var* Mixer(Tape* tape, const TrainBatch& batch, int iteration, Var* x);
+  Var* Delta(Tape* tape, const TrainBatch& batch, const LinearInput& in);
+  Var* Titans(Tape* tape, const TrainBatch& batch, int iteration, const LinearInput& in);
   void BindFfn(Parameters* parameters);
   Var* Ffn(Tape* tape, Var* x);
   Var* DenseFfn(Tape* tape, const LinearInput& in);
@@ -61,6 +65,10 @@ class NetworkLayer {
   GatedDeltaParams gd_;
   const SpanKnot* knot_;
   SpanKnotParams sk_;
+  TitansParams tm_;
+  FloatParam block_norm_;
+  // Of the first iteration of the pass that runs now; later iterations read it.
+  std::shared_ptr<TitansMemoryPass> memory_;
   MlstmParams xm_;
   FloatParam out_norm_;
   LinearParam w_out_;

@@ -26,23 +26,29 @@ size_t LayerMemoryFloats(const ModelConfig& config, LayerKind kind) {
   return static_cast<size_t>(TitansMemoryFloats(TitansShapeOf(config)));
 }
 
+namespace {
+
+size_t Aligned(size_t floats) { return (floats + kStateAlign - 1) / kStateAlign * kStateAlign; }
+
+}  // namespace
+
 StateLayout::StateLayout(const ModelConfig& config) {
   size_t once = 0;
   for (int i = 0; i < config.n_layers; ++i) {
     const LayerKind kind = config.layers[static_cast<size_t>(i)];
     memory_offsets_.push_back(once);
     memory_sizes_.push_back(LayerMemoryFloats(config, kind));
-    once += memory_sizes_.back();
+    once += Aligned(memory_sizes_.back());
     sizes_.push_back(LayerStateFloats(config, kind));
     looped_.push_back(config.loop.Contains(i));
   }
-  for (size_t i = 0; i < sizes_.size(); ++i) once_ += looped_[i] ? 0 : sizes_[i];
+  for (size_t i = 0; i < sizes_.size(); ++i) once_ += looped_[i] ? 0 : Aligned(sizes_[i]);
   once_ += once;
   size_t inside = once_;
   for (size_t i = 0; i < sizes_.size(); ++i) {
     size_t& at = looped_[i] ? inside : once;
     offsets_.push_back(at);
-    at += sizes_[i];
+    at += Aligned(sizes_[i]);
   }
   per_loop_ = inside - once_;
 }

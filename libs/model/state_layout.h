@@ -19,6 +19,9 @@ size_t LayerStateFloats(const ModelConfig& config, LayerKind kind);
 // Floats of a TM layer's memory, 0 for other kinds.
 size_t LayerMemoryFloats(const ModelConfig& config, LayerKind kind);
 
+// Every slab begins at a multiple of this many floats, a cache line.
+inline constexpr size_t kStateAlign = 16;
+
 // Immutable.
 class StateLayout {
  public:

@@ -94,6 +94,7 @@ absl::Status SaveCheckpoint(const std::string& path, const Checkpoint& c) {
   body.Array(c.m);
   body.Array(c.v);
   body.Array(c.states);
+  body.Array(c.balance);
   body.Array(c.curve);
   const std::string bytes = body.Take();
   Writer file;
@@ -134,6 +135,7 @@ absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path) {
   reader.Array(&c.m);
   reader.Array(&c.v);
   reader.Array(&c.states);
+  if (version >= 2) reader.Array(&c.balance);
   reader.Array(&c.curve);
   if (!reader.Done()) return corrupt("checkpoint sizes do not add up");
   return c;

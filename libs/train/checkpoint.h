@@ -29,13 +29,14 @@ struct Checkpoint {
   std::vector<float> values;
   std::vector<float> m;  // moments of adamw; empty for mezo, which has none
   std::vector<float> v;
-  std::vector<float> states;  // recurrent state of every lane
+  std::vector<float> states;    // recurrent state of every lane
+  std::vector<double> balance;  // of the experts (train/expert_balance.h)
   std::vector<CurvePoint> curve;
 };
 
 // Atomic: on error the previous file is intact.
 absl::Status SaveCheckpoint(const std::string& path, const Checkpoint& checkpoint);
-// Also reads version 1, whose runs were AdamW's from fresh parameters. NOT_FOUND when absent,
+// Also reads version 1, whose runs were AdamW's from fresh parameters without experts. NOT_FOUND when absent,
 // DATA_LOSS naming the fault when damaged.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path);
 

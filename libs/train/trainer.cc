@@ -11,16 +11,20 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/string_view.h"
 #include "model/model.h"
 #include "model/weight_file.h"
 #include "tensor/matmul.h"
+#include "train/batch_draws.h"
 #include "train/batches.h"
 #include "train/checkpoint.h"
 #include "train/corpus.h"
 #include "train/curve_svg.h"
+#include "train/expert_balance.h"
 #include "train/init_model.h"
 #include "train/mezo.h"
 #include "train/optimizer.h"
+#include "train/router_fit.h"
 #include "train/validation.h"
 
 namespace chimera {
@@ -55,6 +59,8 @@ class Run final : private BatchLoss {
         parameters_(recipe.config.model),
         network_(recipe.config.model, &parameters_),
         optimizer_(MakeOptimizer(recipe, &parameters_)),
+        draws_(recipe.config.model, recipe.seed),
+        balance_(recipe.config.model, &network_, &parameters_),
         batches_(train_.tokens, recipe.config.tokens.eot, recipe.batch_seqs, recipe.seq_len) {
     states_.resize(static_cast<size_t>(network_.StateFloats() * recipe.batch_seqs));
     next_states_.resize(states_.size());
@@ -73,7 +79,8 @@ class Run final : private BatchLoss {
     if (!saved.ok()) return saved.status();
     CHIMERA_RETURN_IF_ERROR(CheckOrigin(CheckpointPath(), *saved, recipe_));
     if (saved->recipe_hash != hash_ || saved->values.size() != parameters_.values().size() ||
-        saved->states.size() != states_.size() || !optimizer_->Restore(*saved)) {
+        saved->states.size() != states_.size() || !optimizer_->Restore(*saved) ||
+        !balance_.Restore(saved->balance)) {
       return absl::FailedPreconditionError(
           absl::StrCat(CheckpointPath(),
                        ": belongs to another recipe or other data; give this run a "
@@ -113,6 +120,7 @@ class Run final : private BatchLoss {
         last_save_ns = Clock::Real().NowNs();
       }
     }
+    CHIMERA_RETURN_IF_ERROR(FitRouter());
     // The figure that ships: the whole held-out text.
     progress_.valid_bpb = Validate(INT64_MAX);
     Report(true);
@@ -154,6 +162,7 @@ class Run final : private BatchLoss {
     }
     states_.swap(next_states_);
     ++step_;
+    balance_.Update(step_, recipe_.StepsTotal());
     loss_sum_ += result.loss;
     gradient_squares_ += result.gradient_norm * result.gradient_norm;
     ++loss_count_;
@@ -173,15 +182,36 @@ class Run final : private BatchLoss {
     view.tokens = batch_.tokens.data();
     view.targets = batch_.targets.data();
     view.reset = batch_.reset.data();
+    draws_.Draw(&exec_, step_, &view);
     nll_.resize(batch_.tokens.size());
     return network_.Forward(&tape_, view, states_.data(), next_states_.data(), nll_.data());
   }
 
   void Backward() override { tape_.Backward(); }
 
+  // The last act of a looped model: its router learns from the finished backbone.
+  absl::Status FitRouter() {
+    const ModelConfig& model = recipe_.config.model;
+    if (!model.loop.enabled) return absl::OkStatus();
+    network_.Prepare(&exec_);
+    const absl::StatusOr<DepthRouterReport> report =
+        FitDepthRouter(model, train_.tokens, recipe_.seed, &network_, &tape_, &parameters_);
+    balance_.Discard();
+    if (absl::IsInvalidArgument(report.status())) {
+      LogWarning(absl::StrCat("the depth router stays untrained: ",
+                              ToStd(report.status().message())));
+      return absl::OkStatus();
+    }
+    if (!report.ok()) return report.status();
+    return WriteFileAtomic(options_.work_folder + "/router.json", RouterReportJson(*report));
+  }
+
   double Validate(int64_t bytes_max) {
     network_.Prepare(&exec_);
-    return ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_, bytes_max);
+    const double bpb = ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_,
+                                     bytes_max);
+    balance_.Discard();
+    return bpb;
   }
 
   void Report(bool evaluated) {
@@ -192,6 +222,8 @@ class Run final : private BatchLoss {
     if (loss_count_ > 0) {
       progress_.gradient_norm = std::sqrt(gradient_squares_ / static_cast<double>(loss_count_));
     }
+    progress_.mean_loops = draws_.mean_loops();
+    progress_.expert_violation = balance_.Violation();
     progress_.learning_rate = LearningRate(ScheduleOf(recipe_), step_);
     progress_.tokens_per_s = static_cast<double>(progress_.tokens) / std::max(1e-9, seconds);
     progress_.eta_s = step_ == 0 ? 0
@@ -216,6 +248,7 @@ class Run final : private BatchLoss {
     c.values.assign(parameters_.values().begin(), parameters_.values().end());
     optimizer_->Save(&c);
     c.states = states_;
+    c.balance = balance_.State();
     c.curve = curve_;
     CHIMERA_RETURN_IF_ERROR(SaveCheckpoint(CheckpointPath(), c));
     progress_.checkpoint_step = step_;
@@ -233,6 +266,8 @@ class Run final : private BatchLoss {
   Parameters parameters_;
   Network network_;
   std::unique_ptr<Optimizer> optimizer_;
+  BatchDraws draws_;
+  ExpertBalance balance_;
   Batches batches_;
   Batch batch_;  // of the step in flight
   std::vector<float> states_, next_states_, nll_;

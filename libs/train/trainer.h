@@ -26,13 +26,15 @@ struct TrainProgress {
   // whose mean square is that of the gradient's norm.
   double gradient_norm = 0;
   double projected_gradient = 0;  // mezo: of the last step; 0 otherwise
+  double mean_loops = 1;          // iterations of the looped block a token ran, last step
+  double expert_violation = 0;    // how unevenly the experts are used; 0 when evenly
   int64_t checkpoint_step = 0;    // steps covered by the last checkpoint on disk
 };
 
 struct TrainOptions {
   std::string data_path;    // a text file, or a folder of text files
   std::string valid_path;   // held-out text; empty: the recipe's fraction of the data
-  std::string work_folder;  // checkpoint.ckpt, curve.svg, model/; created when missing
+  std::string work_folder;  // checkpoint.ckpt, curve.svg, router.json, model/; created when missing
   std::shared_ptr<const Tokenizer> tokenizer;             // vocabulary must fit the recipe's config
   std::function<void(const TrainProgress&)> on_progress;  // called after each report interval
   std::function<bool()> should_stop;                      // polled after each step

@@ -18,24 +18,11 @@
 #include "config/config.h"
 #include "config/inspect.h"
 #include "services/cli/commands.h"
+#include "services/cli/model_commands.h"
 #include "services/cli/progress_line.h"
 #include "train/eval.h"
 
 namespace chimera {
-namespace {
-
-struct InspectFlags {
-  std::string config;
-  std::string scale;
-  std::vector<std::string> overlays;
-  std::string model;
-  bool json = false;
-};
-
-struct VerifyFlags {
-  std::string model;
-  bool json = false;
-};
 
 absl::StatusOr<Config> LoadInspected(const InspectFlags& flags) {
   if (!flags.model.empty()) return LoadConfig(absl::StrCat(flags.model, "/", kConfigFile));
@@ -51,6 +38,13 @@ absl::StatusOr<Config> LoadInspected(const InspectFlags& flags) {
   overlays.insert(overlays.end(), flags.overlays.begin(), flags.overlays.end());
   return LoadConfig(flags.config, overlays);
 }
+
+namespace {
+
+struct VerifyFlags {
+  std::string model;
+  bool json = false;
+};
 
 absl::Status RunInspect(const InspectFlags& flags) {
   CHIMERA_ASSIGN_OR_RETURN(const Config config, LoadInspected(flags));
@@ -122,6 +116,7 @@ void AddModel(CLI::App& app, Command* run) {
   sub->require_subcommand(1);
   AddInspect(*sub, run);
   AddVerify(*sub, run);
+  AddConvert(*sub, run);
 }
 
 }  // namespace chimera
