@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "layers/kernel_testing.h"
+#include "layers/mixer_ops.h"
 #include "layers/moe.h"
 #include "layers/moe_naive.h"
 #include "layers/rms_norm.h"
@@ -86,8 +87,8 @@ struct Result {
 };
 
 // Normed rows -> experts -> loss <y, dy>.
-Result RunLayer(Layer* layer, const Floats& x, const Floats& shared, const Floats& dy,
-                int threads) {
+Result RunLayer(Layer* layer, const Floats& x, const Floats& shared, const Floats& dy, int threads,
+                const Floats& before = {}) {
   ExecContext exec(threads);
   Tape tape(&exec);
   const int64_t rows = static_cast<int64_t>(x.size()) / layer->d, blocks = layer->d / kActBlock;
@@ -112,6 +113,9 @@ Result RunLayer(Layer* layer, const Floats& x, const Floats& shared, const Float
   r.y = Floats(y->value, y->value + y->size());
   bool accumulate = false;
   std::copy(dy.begin(), dy.end(), tape.GradTarget(y, &accumulate));
+  if (!before.empty()) {  // another consumer of the input came first
+    std::copy(before.begin(), before.end(), tape.GradTarget(in.normed, &accumulate));
+  }
   tape.Backward();
   r.dx = Floats(in.normed->grad, in.normed->grad + y->size());
   if (base != nullptr) r.d_shared = Floats(base->grad, base->grad + y->size());
@@ -190,6 +194,71 @@ TEST(MoeOpTest, FloatFormMatchesTheDenseLoop) {
     ExpectClose(got.grads[3], g.w_out, 2e-5, "w_out");
     ExpectSame(got.d_shared, dy, "shared");
   }
+}
+
+TEST(MoeOpTest, GradientOfTheInputJoinsWhatIsThere) {
+  Layer layer(6, 64, 64, false);
+  const int tokens = 45;
+  const Floats x = Noise(tokens * 64, 1, 0, 20), dy = Noise(tokens * 64, 1, 0, 22);
+  const Floats before = Noise(tokens * 64, 1, 0, 24);
+  Doubles want = Twin(layer).Backward(ToDoubles(x), ToDoubles(dy)).x;
+  for (size_t i = 0; i < want.size(); ++i) want[i] += before[i];
+  ExpectClose(RunLayer(&layer, x, {}, dy, 2, before).dx, want, 2e-5, "dx");
+}
+
+// The whole feed-forward of a block as a network builds it: norm, shared expert, routed experts,
+// residual. Gradients are shared between buffers there; central differences of the twins see it.
+TEST(MoeOpTest, InsideABlockTheGradientIsThatOfTheWholeBlock) {
+  const int d = 64, tokens = 3;
+  Layer routed(6, d, 64, false), shared(1, d, 64, false, 50);
+  Floats gamma = Noise(d, 0.3f, 1, 60), gamma_grad(d);
+  const Floats x_in = Noise(tokens * d, 1, 0, 61), dy = Noise(tokens * d, 1, 0, 62);
+
+  ExecContext exec(2);
+  Tape tape(&exec);
+  Var* x = tape.New(tokens, d);
+  std::copy(x_in.begin(), x_in.end(), x->value);
+  const LinearInput in = NormQuantize(&tape, x, {gamma.data(), gamma_grad.data(), 1, d}, false);
+  const auto gate_up = Linear(&tape, in, &shared.w_in, {64, 64});
+  const LinearInput hidden = NormQuantize(&tape, SwigluProduct(&tape, gate_up[0], gate_up[1]),
+                                          shared.Params().gain, false);
+  Var* base = Linear(&tape, hidden, &shared.w_out, {d})[0];
+  Var* out = Residual(&tape, x, MoeExperts(&tape, in, base, routed.Params(), nullptr));
+  bool accumulate = false;
+  std::copy(dy.begin(), dy.end(), tape.GradTarget(out, &accumulate));
+  tape.Backward();
+
+  NaiveMoe<double> experts = Twin(routed);
+  const NaiveMoe<double> dense = Twin(shared);
+  Doubles gains = ToDoubles(gamma), rows = ToDoubles(x_in);
+  const auto forward = [&] {
+    Doubles y = rows, normed(rows.size());
+    for (int t = 0; t < tokens; ++t) {
+      NaiveRmsNorm(&rows[size_t(t * d)], gains.data(), d, &normed[size_t(t * d)]);
+      const Doubles own = dense.Run(0, &normed[size_t(t * d)]).out;
+      for (int c = 0; c < d; ++c) y[size_t(t * d + c)] += own[size_t(c)];
+    }
+    const Doubles picked = experts.Forward(normed);
+    for (size_t i = 0; i < y.size(); ++i) y[i] += picked[i];
+    return y;
+  };
+  ExpectClose(Floats(out->value, out->value + out->size()), forward(), 1e-5, "y");
+  const auto slope = [&](double* at) {
+    const double kept = *at, h = 1e-5;
+    *at = kept + h;
+    const double above = Inner(forward(), ToDoubles(dy));
+    *at = kept - h;
+    const double below = Inner(forward(), ToDoubles(dy));
+    *at = kept;
+    return (above - below) / (2 * h);
+  };
+  Doubles dx, d_gamma, d_router;
+  for (double& value : rows) dx.push_back(slope(&value));
+  for (double& value : gains) d_gamma.push_back(slope(&value));
+  for (double& value : experts.router) d_router.push_back(slope(&value));
+  ExpectClose(Floats(x->grad, x->grad + x->size()), dx, 2e-5, "dx");
+  ExpectClose(gamma_grad, d_gamma, 2e-5, "gamma");
+  ExpectClose(routed.grads[0], d_router, 2e-5, "router");
 }
 
 TEST(MoeOpTest, QuantisedFormIsTheTwinOfRoundedWeightsAndActivations) {
