@@ -1,6 +1,7 @@
 #include "model/layout.h"
 
 #include "absl/strings/str_cat.h"
+#include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -71,6 +72,7 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
     list.Matrix("ffn.w_out", c.d_model, c.d_ff);
   }
   specs.push_back({"final_norm", TensorKind::kFloat, 1, c.d_model, false});
+  ApplyTernarySwitches(c.quant, &specs);
   return specs;
 }
 
@@ -79,7 +81,9 @@ uint64_t PayloadBytes(TensorKind kind, int rows, int cols) {
     case TensorKind::kFloat:
       return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * 4;
     case TensorKind::kTernary:
-      return TernaryCodeBytes(rows, cols) + TernaryScaleCount(rows, cols) * 2;
+    case TensorKind::kTernaryBase3:
+    case TensorKind::kTernarySherry:
+      return TernaryPayloadBytes(kind, rows, cols);
     case TensorKind::kInt8Rows:
       return Int8RowBytes(rows, cols) + Int8RowScaleCount(rows) * 4;
   }

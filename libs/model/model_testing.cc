@@ -25,6 +25,10 @@ std::shared_ptr<const Tokenizer> TestTokenizer() {
 }
 
 Config TestConfig(bool quantized) {
+  return TestConfigWith(quantized ? R"("method": "bitnet")" : R"("method": "none")");
+}
+
+Config TestConfigWith(const std::string& quantization_keys) {
   const std::string overlay = std::string(R"({
     "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
     "initializer_range": 0.08, "num_hidden_layers": 2,
@@ -32,8 +36,8 @@ Config TestConfig(bool quantized) {
     "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
                  "moe": {"enabled": false}},
     "looping": {"enabled": false},
-    "quantization": {"method": ")") +
-                              (quantized ? "bitnet" : "none") + "\"}}";
+    "quantization": {)") + quantization_keys +
+                              "}}";
   auto base = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/chimera-5.3.json", 1 << 20);
   auto scale = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/scales/nano.json", 1 << 20);
   CHIMERA_CHECK(base.ok() && scale.ok());
@@ -68,8 +72,12 @@ std::string TestFolder(const std::string& name) {
 }
 
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed) {
+  return TestModelFolder(name, TestConfig(quantized), seed);
+}
+
+std::string TestModelFolder(const std::string& name, const Config& config, uint64_t seed) {
   const std::string folder = TestFolder("model_" + name);
-  auto id = WriteRandomModel(TestConfig(quantized), *TestTokenizer(), seed, folder);
+  auto id = WriteRandomModel(config, *TestTokenizer(), seed, folder);
   if (!id.ok()) ADD_FAILURE() << id.status();
   return folder;
 }

@@ -15,11 +15,14 @@ std::shared_ptr<const Tokenizer> TestTokenizer();
 
 // Two layers (GD XM), d_model 64, d_ff 128, vocab_size 1,080.
 Config TestConfig(bool quantized);
+// The same, quantised, with keys of the section "quantization": R"("packing": "base3")".
+Config TestConfigWith(const std::string& quantization_keys);
 
 // An empty folder of this process alone (tests run side by side), removed when the process ends.
 std::string TestFolder(const std::string& name);
 
 // Such a folder with a random model in it.
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1);
+std::string TestModelFolder(const std::string& name, const Config& config, uint64_t seed = 1);
 
 }  // namespace chimera

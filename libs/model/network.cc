@@ -4,6 +4,7 @@
 #include "layers/linear_op.h"
 #include "layers/mixer_ops.h"
 #include "model/braid_state.h"
+#include "model/ternary_switches.h"
 
 namespace chimera {
 
@@ -39,6 +40,7 @@ LinearParam BindLinear(Parameters* parameters, const std::string& name, bool qua
   LinearParam linear;
   linear.param = Bind(parameters, name);
   linear.quantized = quantized;
+  BindTernarySwitches(parameters, name, &linear);
   return linear;
 }
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/philox.h"
 #include "model/network.h"
+#include "model/ternary_switches.h"
 
 namespace chimera {
 namespace {
@@ -16,6 +17,11 @@ bool EndsWith(const std::string& text, const char* tail) {
 float InitialValue(const ModelConfig& c, const TensorSpec& spec, int64_t i, float u) {
   const float centered = 2.0f * u - 1.0f;
   if (EndsWith(spec.name, "norm")) return 1.0f;
+  if (EndsWith(spec.name, kHgfB)) return 0.0f;
+  if (EndsWith(spec.name, kHgfGate)) return 0.1f;
+  if (EndsWith(spec.name, kHgfA)) {  // A x of a normalised x has deviation 1
+    return std::sqrt(3.0f / static_cast<float>(spec.cols)) * centered;
+  }
   if (EndsWith(spec.name, "gd.a_log")) return std::log(0.1f + 15.9f * u);  // A in [0.1, 16)
   if (EndsWith(spec.name, "gd.dt_bias")) {
     const float dt = 1e-3f * std::pow(100.0f, u);  // log-uniform in [1e-3, 0.1]
@@ -33,7 +39,7 @@ float InitialValue(const ModelConfig& c, const TensorSpec& spec, int64_t i, floa
 
 }  // namespace
 
-Parameters::Parameters(const ModelConfig& config) {
+Parameters::Parameters(const ModelConfig& config) : progress_(std::make_unique<QuantProgress>()) {
   int64_t offset = 0;
   for (TensorSpec& spec : ModelLayout(config)) {
     const int64_t size = int64_t{spec.rows} * spec.cols;
@@ -54,11 +60,24 @@ void Parameters::Initialize(const ModelConfig& config, uint64_t seed) {
   }
 }
 
-const Parameters::Entry& Parameters::entry(const std::string& name) const {
+const Parameters::Entry* Parameters::Find(const std::string& name) const {
   for (const Entry& entry : entries_) {
-    if (entry.spec.name == name) return entry;
+    if (entry.spec.name == name) return &entry;
   }
-  CHIMERA_CHECK(false && "no such parameter");
+  return nullptr;
+}
+
+const Parameters::Entry& Parameters::entry(const std::string& name) const {
+  const Entry* found = Find(name);
+  CHIMERA_CHECK(found != nullptr && "no such parameter");
+  return *found;
+}
+
+void Parameters::SetProgress(double progress) {
+  *progress_ = QuantProgressAt(progress);
+  for (Entry& entry : entries_) {
+    if (EndsWith(entry.spec.name, kHgfGate)) entry.frozen = !progress_->gate_learns;
+  }
 }
 
 std::span<const float> Parameters::value(const std::string& name) const {

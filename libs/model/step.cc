@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "layers/gated_delta.h"
+#include "layers/low_rank.h"
 #include "layers/mlstm.h"
 #include "layers/rms_norm.h"
 #include "layers/short_conv.h"
@@ -34,6 +35,7 @@ struct Stepper::Scratch {
     q.resize(tokens * static_cast<size_t>(Widest()));
     scales.resize(tokens * static_cast<size_t>(Widest() / kActBlock));
     sums.resize(scales.size());
+    low.resize(tokens * kLowRank);
   }
   int Widest() const { return std::max({c.d_model, c.d_ff, c.n_heads * c.head_dim}); }
 
@@ -48,18 +50,25 @@ struct Stepper::Scratch {
     }
   }
 
-  // out[t][row] = w * normed[t]; the quantised form must be that of `normed`.
+  // out[t][row] = w * normed[t], with the correction of the map when it has one; the quantised form
+  // must be that of `normed`.
   void Linear(const LinearView& w, int n, float* out) {
     const int tiles = RowTiles(w.rows);
     if (w.dense != nullptr) {
       DenseRows(w.dense, w.rows, w.cols, normed.data(), n, out);
       return;
     }
+    if (w.low_rank.a != nullptr) {
+      LowRank().down(w.low_rank.a, w.low_rank.gate, w.cols, normed.data(), n, low.data());
+    }
     auto part = [&](int begin, int end) {
       if (n == 1) {
         TernaryGemv(w.ternary, begin, end, q.data(), scales.data(), sums.data(), out);
       } else {
         TernaryGemm(w.ternary, begin, end, n, q.data(), scales.data(), sums.data(), out, w.rows);
+      }
+      if (w.low_rank.a != nullptr) {
+        LowRank().up(w.low_rank.lanes, w.rows, begin, end, low.data(), n, out, w.rows);
       }
     };
     Tiles(tiles, int64_t{w.rows} * w.cols * n, part);
@@ -149,7 +158,7 @@ struct Stepper::Scratch {
   ExecContext* exec;
   std::vector<float> x, normed, delta, projected, mixed, gates;
   std::vector<int8_t> q;
-  std::vector<float> scales;
+  std::vector<float> scales, low;
   std::vector<int32_t> sums;
   double alpha_sum = 0, beta_sum = 0;  // of the gates, for telemetry only
   int64_t gate_count = 0;

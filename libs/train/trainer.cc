@@ -154,6 +154,8 @@ class Run {
 
   absl::Status TrainStep() {
     const Batch batch = batches_.At(step_);
+    const int64_t last = std::max<int64_t>(1, recipe_.StepsTotal() - 1);
+    parameters_.SetProgress(static_cast<double>(step_) / static_cast<double>(last));
     network_.Prepare(&exec_);
     tape_.Reset();
     TrainBatch view;
@@ -179,6 +181,7 @@ class Run {
   }
 
   double Validate(int64_t bytes_max) {
+    parameters_.SetProgress(1.0);  // the model as it would be exported
     network_.Prepare(&exec_);
     return ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_, bytes_max);
   }
