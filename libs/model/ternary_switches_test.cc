@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/philox.h"
+#include "config/inspect.h"
 #include "layers/low_rank.h"
 #include "model/b158_format.h"
 #include "model/model_testing.h"
@@ -140,6 +141,17 @@ TEST(TernarySwitches, LayoutFollowsTheConfig) {
     EXPECT_EQ(hgf[i + 3].name, name + ".hgf_gate");
     EXPECT_EQ(hgf[i + 3].rows * hgf[i + 3].cols, 1);
   }
+}
+
+// The report's counts are those of the layout.
+TEST(TernarySwitches, CorrectionsAreCountedAsTheyAreStored) {
+  const ModelConfig model = TestConfigWith(kHgf).model;
+  int64_t stored = 0;
+  for (const TensorSpec& spec : ModelLayout(model)) {
+    if (spec.name.find(".hgf_") != std::string::npos) stored += int64_t{spec.rows} * spec.cols;
+  }
+  EXPECT_EQ(CountParameters(model).hgf, stored);
+  EXPECT_GT(stored, 0);
 }
 
 // The packing of a file is no part of what the model computes.
