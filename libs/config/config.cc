@@ -84,9 +84,7 @@ absl::Status CheckTrainable(const ModelConfig& model) {
 
 absl::Status CheckTrainable(const Config& config) {
   const Switches& s = config.switches;
-  for (const auto& [on, key] : {std::pair{s.sherry, "quantization.sherry_mode.enabled"},
-                                {s.hgf, "quantization.hgf_correction.enabled"},
-                                {s.byte_level, "byte_level.enabled"},
+  for (const auto& [on, key] : {std::pair{s.byte_level, "byte_level.enabled"},
                                 {s.distillation, "training.distillation_init.enabled"}}) {
     if (on) {
       return absl::InvalidArgumentError(

@@ -109,8 +109,6 @@ struct DiagnosticsConfig {
 
 // Parts that can be switched on and off. The registry says which of them act already.
 struct Switches {
-  bool sherry = false;          // quantization.sherry_mode
-  bool hgf = false;             // quantization.hgf_correction
   bool byte_level = false;      // byte_level
   bool multimodal = false;      // multimodal
   bool distillation = false;    // training.distillation_init

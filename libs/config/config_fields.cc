@@ -200,8 +200,6 @@ void ReadSizeLabels(Reader& root, Config* c) {
 void ReadSwitches(Reader& root, Config* c) {
   Reader r = root.Unclaimed();
   Switches& s = c->switches;
-  r.At("quantization").At("sherry_mode").Bool("enabled", &s.sherry);
-  r.At("quantization").At("hgf_correction").Bool("enabled", &s.hgf);
   r.At("byte_level").Bool("enabled", &s.byte_level);
   r.At("multimodal").Bool("enabled", &s.multimodal);
   r.At("training").At("distillation_init").Bool("enabled", &s.distillation);

@@ -361,8 +361,46 @@ TEST(CheckTrainable, SaysWhatIsMissing) {
   EXPECT_EQ(refusal("{" + plain + "}"), "");
   EXPECT_THAT(refusal("{" + plain + R"(,"byte_level":{"enabled":true}})"),
               HasSubstr("byte_level.enabled = true is not supported yet"));
-  EXPECT_THAT(refusal("{" + plain + R"(,"quantization":{"sherry_mode":{"enabled":true}}})"),
-              HasSubstr("quantization.sherry_mode.enabled"));
+  for (const char* on : {"sherry_mode", "hgf_correction"}) {
+    EXPECT_EQ(refusal("{" + plain + R"(,"quantization":{")" + on + R"(":{"enabled":true}}})"), "");
+  }
+}
+
+TEST(Config, TernarySwitchesWorkBothWays) {
+  const ModelConfig plain = WithOverlay("{}")->model;
+  EXPECT_EQ(plain.quant.packing, TernaryPacking::kRowsInLanes);
+  EXPECT_FALSE(plain.quant.hgf);
+  const auto quant = [](const std::string& keys) {
+    auto config = WithOverlay(R"({"quantization":{)" + keys + "}}");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config.ok() ? config->model.quant : QuantConfig{};
+  };
+  EXPECT_EQ(quant(R"("packing":"rows_in_lanes")").packing, TernaryPacking::kRowsInLanes);
+  EXPECT_EQ(quant(R"("packing":"base3")").packing, TernaryPacking::kBase3);
+  EXPECT_TRUE(quant(R"("sherry_mode":{"enabled":true})").sherry());
+  EXPECT_FALSE(quant(R"("packing":"base3")").sherry());
+  EXPECT_TRUE(quant(R"("hgf_correction":{"enabled":true})").hgf);
+  const QuantConfig both =
+      quant(R"("sherry_mode":{"enabled":true},"hgf_correction":{"enabled":true})");
+  EXPECT_TRUE(both.sherry() && both.hgf);
+}
+
+TEST(Config, ImpossibleTernarySwitchesAreNamed) {
+  const auto error = [](const std::string& keys) {
+    return ErrorOf(R"({"quantization":{)" + keys + "}}");
+  };
+  EXPECT_THAT(error(R"("packing":"base4")"), HasSubstr("quantization.packing = \"base4\""));
+  EXPECT_THAT(error(R"("packing":3)"), HasSubstr("quantization.packing"));
+  EXPECT_THAT(error(R"("method":"none","packing":"base3")"),
+              HasSubstr("quantization.packing = \"base3\" needs ternary weights"));
+  EXPECT_THAT(error(R"("method":"none","sherry_mode":{"enabled":true})"),
+              HasSubstr("quantization.sherry_mode.enabled = true needs ternary weights"));
+  EXPECT_THAT(error(R"("method":"none","hgf_correction":{"enabled":true})"),
+              HasSubstr("quantization.hgf_correction.enabled = true needs ternary weights"));
+  EXPECT_THAT(error(R"("packing":"base3","sherry_mode":{"enabled":true})"),
+              HasSubstr("does not fit quantization.sherry_mode.enabled"));
+  EXPECT_THAT(error(R"("sherry_mode":{"bits":1.5})"),
+              HasSubstr("quantization.sherry_mode.bits = 1.5"));
 }
 
 }  // namespace

@@ -192,6 +192,8 @@ ParameterCounts CountParameters(const ModelConfig& m) {
     (is_moe ? p.moe : p.ffn) += ffn.Total();
     if (is_moe) p.moe_active += touched;
     p.norms += 2 * d;
+    p.hgf += CountCorrections(m, i, m.moe.n_routed + m.moe.n_shared);
+    (InLoop(m, i) ? looped : once) += CountCorrections(m, i, m.moe.top_k + m.moe.n_shared);
     p.ternary += mixer.ternary + ffn.ternary;
     (m.loop.Contains(i) ? looped : once) += mixer.Total() + touched + 2 * d;
   }
@@ -203,7 +205,7 @@ ParameterCounts CountParameters(const ModelConfig& m) {
     looped += 4 * d;
     p.loop = 4 * d + kRouterHidden * d + kRouterHidden + kRouterDepths * (kRouterHidden + 1);
   }
-  p.total = p.embedding + p.mixers + p.ffn + p.moe + p.norms + p.loop;
+  p.total = p.embedding + p.mixers + p.ffn + p.moe + p.norms + p.loop + p.hgf;
   if (!m.quant.enabled) p.ternary = 0;
   p.floats = p.total - p.embedding - p.ternary;
   p.active = once + looped;
@@ -218,6 +220,8 @@ ByteCounts CountBytes(const ModelConfig& m) {
   const ParameterCounts p = CountParameters(m);
   ByteCounts b;
   b.ternary = static_cast<int64_t>(static_cast<double>(p.ternary) * kBitsPerTernary / 8);
+  b.ternary_file =
+      static_cast<int64_t>(static_cast<double>(p.ternary) * FileBitsPerTernary(m.quant) / 8);
   b.embedding = m.quant.enabled ? p.embedding : 4 * p.embedding;
   b.floats = 4 * p.floats;
   b.weights = b.ternary + b.embedding + b.floats;

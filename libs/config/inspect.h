@@ -23,7 +23,7 @@ struct LayerRow {
 };
 
 // Counts of single weights. total = ternary + embedding + floats, also = embedding + mixers + ffn +
-// moe + norms + loop.
+// moe + norms + loop + hgf.
 struct ParameterCounts {
   int64_t total = 0;
   int64_t embedding = 0;   // tied with the head, counted once
@@ -32,6 +32,7 @@ struct ParameterCounts {
   int64_t moe = 0;         // routed and shared experts, routers
   int64_t norms = 0;       // block norms and the final one
   int64_t loop = 0;        // injection
+  int64_t hgf = 0;         // low-rank corrections beside ternary maps (inspect_ternary.cc)
   int64_t ternary = 0;     // in ternary matrices (0 with quantization off)
   int64_t floats = 0;      // everything that is neither ternary nor the embedding
   int64_t moe_active = 0;  // of moe, what one token touches in one pass over the layers
@@ -41,10 +42,11 @@ struct ParameterCounts {
 };
 
 struct ByteCounts {
-  int64_t ternary = 0;       // 2.125 bits a weight: 2-bit codes and a 16-bit scale per 128
+  int64_t ternary = 0;       // in memory, 2.125 bits a weight: 2-bit codes, a 16-bit scale per 128
+  int64_t ternary_file = 0;  // in weights.b158: the same, or 1.725 in base 3, 1.375 as Sherry
   int64_t embedding = 0;     // int8; float32 with quantization off
   int64_t floats = 0;        // float32
-  int64_t weights = 0;       // the sum
+  int64_t weights = 0;       // the sum of those in memory
   int64_t stream_state = 0;  // recurrent state of one stream at the default loop count, bf16
 };
 
@@ -68,6 +70,12 @@ struct ModelReport {
   int pending_keys = 0;
   std::string trainable;  // empty, or why today's trainer refuses the model
 };
+
+// Weights of the corrections of one layer with this many experts that a token touches or that are
+// stored; 0 unless quantization.hgf_correction is on. Maps that read one vector count as one.
+int64_t CountCorrections(const ModelConfig& model, int layer, int experts);
+// Bits a ternary weight takes in the file, with its share of the scale.
+double FileBitsPerTernary(const QuantConfig& quant);
 
 ParameterCounts CountParameters(const ModelConfig& model);
 ByteCounts CountBytes(const ModelConfig& model);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
+
 namespace chimera {
 namespace {
 
@@ -87,11 +89,60 @@ TEST(Inspect, HandCountedModel) {
   EXPECT_EQ(CountBytes(m).weights, 4 * p.total);
 }
 
+// The corrections of two hand-counted layers, and the packings of their file.
+TEST(Inspect, TernarySwitchesAreCounted) {
+  ModelConfig m;
+  m.d_model = 64;
+  m.d_ff = 192;
+  m.n_layers = 2;
+  m.n_heads = 1;
+  m.vocab_size = 1080;
+  m.layers = {LayerKind::kGatedDelta, LayerKind::kMlstm};
+  m.ffn = {FfnKind::kDense, FfnKind::kDense};
+  const ParameterCounts plain = CountParameters(m);
+  EXPECT_EQ(plain.hgf, 0);
+  EXPECT_EQ(CountBytes(m).ternary_file, CountBytes(m).ternary);
+  m.quant.hgf = true;
+  const ParameterCounts p = CountParameters(m);
+  const int64_t mixer = 16 * (256 + 64) + 1 + 16 * (64 + 64) + 1;
+  const int64_t ffn = 16 * (384 + 64) + 1 + 16 * (64 + 192) + 1;
+  EXPECT_EQ(p.hgf, 2 * (mixer + ffn));
+  EXPECT_EQ(p.total, plain.total + p.hgf);
+  EXPECT_EQ(p.floats, plain.floats + p.hgf);
+  EXPECT_EQ(p.ternary, plain.ternary);
+  EXPECT_EQ(p.active, plain.active + p.hgf);
+  EXPECT_EQ(p.executed, std::vector<int64_t>{p.active});
+  m.quant.packing = TernaryPacking::kBase3;
+  EXPECT_EQ(CountBytes(m).ternary_file, static_cast<int64_t>(double(p.ternary) * 1.725 / 8));
+  m.quant.packing = TernaryPacking::kSherry;
+  EXPECT_EQ(CountBytes(m).ternary_file, p.ternary * 11 / 64);
+  EXPECT_EQ(CountBytes(m).ternary, p.ternary * 17 / 64) << "in memory nothing changes";
+}
+
+TEST(Inspect, TernarySwitchesAreShown) {
+  const std::string configs = std::string(CHIMERA_SOURCE_DIR) + "/configs/";
+  auto text = ReadFile(configs + "chimera-5.3.json", kConfigBytesMax);
+  ASSERT_TRUE(text.ok());
+  auto config = ParseConfig(*text, {R"({"quantization": {"hgf_correction": {"enabled": true},
+                                        "sherry_mode": {"enabled": true}}})"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  auto report = BuildReport(*config);
+  ASSERT_TRUE(report.ok());
+  const std::string shown = RenderReport(*report);
+  EXPECT_THAT(shown, HasSubstr("low-rank corrections"));
+  EXPECT_THAT(shown, HasSubstr("... packed in the file"));
+  // At rank 16 and float32: the fp16 pair of the paper costs 12 to 15 % of 2 bits a weight.
+  const double share = 4.0 * double(report->parameters.hgf) / double(report->bytes.ternary);
+  EXPECT_GT(share, 0.10);
+  EXPECT_LT(share, 0.30);
+  EXPECT_THAT(RenderReport(*BuildReport(Load("base"))), testing::Not(HasSubstr("corrections")));
+}
+
 TEST(Inspect, PartsAddUp) {
   for (const char* scale : {"nano", "tiny", "small", "base"}) {
     const Config config = Load(scale);
     const ParameterCounts p = CountParameters(config.model);
-    EXPECT_EQ(p.total, p.embedding + p.mixers + p.ffn + p.moe + p.norms + p.loop);
+    EXPECT_EQ(p.total, p.embedding + p.mixers + p.ffn + p.moe + p.norms + p.loop + p.hgf);
     EXPECT_EQ(p.total, p.embedding + p.ternary + p.floats);
     auto report = BuildReport(config);
     ASSERT_TRUE(report.ok()) << report.status();

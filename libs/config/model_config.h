@@ -17,11 +17,23 @@ enum class LayerKind : uint8_t {
 
 enum class FfnKind : uint8_t { kDense, kMoe };
 
+// How the trits of linear maps lie in weights.b158 (docs/formats/ternary.md); in memory they are
+// rows in lanes, whatever the file holds.
+enum class TernaryPacking : uint8_t {
+  kRowsInLanes,  // 2 bits a weight, mapped as it is
+  kBase3,        // 1.6 bits
+  kSherry,       // 1.25 bits, 3:4 sparse trits
+};
+
 struct QuantConfig {
   bool enabled =
       true;  // false: float weights and activations everywhere (quantization.method "none")
   int group_size = 128;  // weights that share one scale, along the input
   int act_block = 64;    // activations that share one scale
+  TernaryPacking packing = TernaryPacking::kRowsInLanes;  // kSherry: also how weights are quantised
+  bool hgf = false;  // low-rank float correction beside every ternary map
+
+  bool sherry() const { return packing == TernaryPacking::kSherry; }
 };
 
 struct GatedDeltaConfig {

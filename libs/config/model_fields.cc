@@ -88,6 +88,46 @@ void ReadQuantization(Reader& root, ModelConfig* m) {
   r.FixedString("norm_dtype", "float32");
 }
 
+// The denser forms of ternary weights and the correction beside them; all three need ternary maps.
+void ReadTernarySwitches(Reader& root, ModelConfig* m) {
+  Reader r = root.At("quantization");
+  auto need_ternary = [&](Reader& section, const std::string& key) {
+    if (section.status().ok() && !m->quant.enabled) {
+      section.Fail(key, "needs ternary weights, but quantization.method is \"none\"");
+    }
+  };
+  r.ActsIn("model: packing of trits in weights.b158");
+  std::string packing;
+  r.Optional().String("packing", &packing);
+  if (packing == "base3") {
+    m->quant.packing = TernaryPacking::kBase3;
+    need_ternary(r, "packing");
+  } else if (r.status().ok() && !packing.empty() && packing != "rows_in_lanes") {
+    r.Fail("packing", "must be \"rows_in_lanes\" or \"base3\"");
+  }
+
+  Reader sherry = r.At("sherry_mode");
+  sherry.ActsIn("ternary, train: one zero in four weights, packed in 1.25 bits");
+  bool enabled = false;
+  double bits = 0;
+  sherry.Bool("enabled", &enabled);
+  sherry.Float("bits", 1.25, 1.25, &bits);
+  if (enabled) {
+    need_ternary(sherry, "enabled");
+    if (sherry.status().ok() && m->quant.packing == TernaryPacking::kBase3) {
+      r.Fail("packing",
+             "does not fit quantization.sherry_mode.enabled, which has a packing of its "
+             "own");
+    }
+    m->quant.packing = TernaryPacking::kSherry;
+  }
+
+  Reader hgf = r.At("hgf_correction");
+  hgf.ActsIn("layers, train: float correction of rank 16 beside every ternary map");
+  hgf.Bool("enabled", &m->quant.hgf);
+  if (m->quant.hgf) need_ternary(hgf, "enabled");
+}
+
 // layer_aliases: what the letters of the pattern mean.
 std::map<std::string, LayerKind> ReadAliases(Reader& backbone) {
   Reader r = backbone.At("layer_aliases");
@@ -380,6 +420,7 @@ void ReadLooping(Reader& root, ModelConfig* m) {
 void ReadModelFields(Reader& root, ModelConfig* model) {
   ReadDimensions(root, model);
   ReadQuantization(root, model);
+  ReadTernarySwitches(root, model);
   ReadLayerMap(root, model);
   ReadMoe(root, model);
   ReadMixers(root, model);

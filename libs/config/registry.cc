@@ -150,7 +150,20 @@ absl::StatusOr<std::string> CoverageMarkdown(const Config& config, const Config&
   for (const KeyEntry& entry : others) {
     if (paths.count(entry.path) == 0) out += Row(entry);
   }
+  absl::StrAppend(
+      &out, "\n## Keys an overlay may add\n\n",
+      "The files above have none of them; the value shown is what their absence means.\n\n",
+      kTableHead);
+  for (const KeyEntry& entry : OptionalKeys()) out += Row(entry);
   return out;
+}
+
+const std::vector<KeyEntry>& OptionalKeys() {
+  static const auto* keys = new std::vector<KeyEntry>{
+      {"quantization.packing", KeyRole::kClaimed, "\"rows_in_lanes\"", "",
+       "model: packing of trits in weights.b158; \"base3\" takes 1.6 bits a weight instead of 2"},
+  };
+  return *keys;
 }
 
 }  // namespace chimera

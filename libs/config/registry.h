@@ -39,6 +39,9 @@ struct KeyEntry {
 // All of them.
 const std::vector<ListedKey>& ListedKeys();
 
+// Keys that code reads and no shipped configuration has, with the value their absence stands for.
+const std::vector<KeyEntry>& OptionalKeys();
+
 // OK when every leaf is claimed or listed and every listed leaf has its type. An unknown key and a
 // wrong type are INVALID_ARGUMENT with the key path; a key in two sets is INTERNAL.
 absl::StatusOr<std::vector<KeyEntry>> CoverLeaves(const std::vector<Leaf>& leaves,
@@ -48,7 +51,7 @@ absl::StatusOr<std::vector<KeyEntry>> CoverLeaves(const std::vector<Leaf>& leave
 absl::StatusOr<std::vector<KeyEntry>> Coverage(const Config& config);
 
 // docs/config.md: one row a key, with the value in `config`; keys that only `other` (an earlier
-// version, still loadable) has follow in a table of their own.
+// version, still loadable) has, and those of OptionalKeys, follow in tables of their own.
 absl::StatusOr<std::string> CoverageMarkdown(const Config& config, const Config& other);
 
 }  // namespace chimera

@@ -105,12 +105,36 @@ TEST(Registry, SwitchesThatDoNothingYetArePending) {
   for (const KeyEntry& entry : CoverageOf("chimera-5.3.json", "")) roles[entry.path] = entry.role;
   for (const char* path :
        {"byte_level.enabled", "multimodal.enabled", "span_inference.enabled",
-        "quantization.sherry_mode.enabled", "training.phases[sft].lr", "entropy_valve.enabled"}) {
+        "training.phases[sft].lr", "entropy_valve.enabled"}) {
     EXPECT_EQ(roles.at(path), KeyRole::kPending) << path;
   }
-  for (const char* path : {"hidden_size", "training.phases[pretrain].lr", "generation.top_p",
-                           "backbone.moe.layers", "memory_budget_mb._vals", "params.base"}) {
+  for (const char* path :
+       {"quantization.sherry_mode.enabled", "quantization.sherry_mode.bits",
+        "quantization.hgf_correction.enabled", "hidden_size", "training.phases[pretrain].lr",
+        "generation.top_p", "backbone.moe.layers", "memory_budget_mb._vals", "params.base"}) {
     EXPECT_EQ(roles.at(path), KeyRole::kClaimed) << path;
+  }
+}
+
+// An optional key loads with the value its absence stands for, is claimed, and changes nothing but
+// the text.
+TEST(Registry, OptionalKeysAreRead) {
+  for (const KeyEntry& key : OptionalKeys()) {
+    const size_t dot = key.path.find('.');
+    ASSERT_NE(dot, std::string::npos);
+    const std::string overlay = "{\"" + key.path.substr(0, dot) + "\":{\"" +
+                                key.path.substr(dot + 1) + "\":" + key.value + "}}";
+    auto text = ReadFile(kConfigs + "chimera-5.3.json", kConfigBytesMax);
+    ASSERT_TRUE(text.ok());
+    auto config = ParseConfig(*text, {overlay});
+    ASSERT_TRUE(config.ok()) << config.status();
+    auto entries = Coverage(*config);
+    ASSERT_TRUE(entries.ok()) << entries.status();
+    bool claimed = false;
+    for (const KeyEntry& entry : *entries) {
+      claimed |= entry.path == key.path && entry.role == KeyRole::kClaimed;
+    }
+    EXPECT_TRUE(claimed) << key.path;
   }
 }
 

@@ -64,6 +64,7 @@ void AppendCounts(const ModelReport& r, std::string* out) {
   AppendCount("experts", p.moe, out);
   AppendCount("norms", p.norms, out);
   AppendCount("loop injection", p.loop, out);
+  if (p.hgf > 0) AppendCount("low-rank corrections", p.hgf, out);
   AppendCount("total", p.total, out);
   AppendCount("of these ternary", p.ternary, out);
   AppendCount("active per token", p.active, out);
@@ -73,6 +74,10 @@ void AppendCounts(const ModelReport& r, std::string* out) {
   }
   absl::StrAppend(out, "\nBytes\n");
   AppendBytes("ternary weights", r.bytes.ternary, out);
+  if (r.bytes.ternary_file != r.bytes.ternary) {
+    AppendBytes("... packed in the file", r.bytes.ternary_file, out);
+  }
+  if (p.hgf > 0) AppendBytes("... their corrections", 4 * p.hgf, out);
   AppendBytes("embedding", r.bytes.embedding, out);
   AppendBytes("float weights", r.bytes.floats, out);
   AppendBytes("all weights", r.bytes.weights, out);
@@ -89,12 +94,19 @@ void AppendLabels(const ModelReport& r, std::string* out) {
 }
 
 Json ParametersJson(const ParameterCounts& p) {
-  return {{"total", p.total},      {"embedding", p.embedding},
-          {"mixers", p.mixers},    {"ffn", p.ffn},
-          {"moe", p.moe},          {"norms", p.norms},
-          {"loop", p.loop},        {"ternary", p.ternary},
-          {"floats", p.floats},    {"moe_active", p.moe_active},
-          {"active", p.active},    {"active_with_head", p.active_with_head},
+  return {{"total", p.total},
+          {"embedding", p.embedding},
+          {"mixers", p.mixers},
+          {"ffn", p.ffn},
+          {"moe", p.moe},
+          {"norms", p.norms},
+          {"loop", p.loop},
+          {"hgf", p.hgf},
+          {"ternary", p.ternary},
+          {"floats", p.floats},
+          {"moe_active", p.moe_active},
+          {"active", p.active},
+          {"active_with_head", p.active_with_head},
           {"executed", p.executed}};
 }
 
@@ -147,11 +159,9 @@ std::string RenderReportJson(const ModelReport& r) {
                               {"ffn_parameters", row.ffn_parameters}});
   }
   json["parameters"] = ParametersJson(r.parameters);
-  json["bytes"] = {{"ternary", r.bytes.ternary},
-                   {"embedding", r.bytes.embedding},
-                   {"floats", r.bytes.floats},
-                   {"weights", r.bytes.weights},
-                   {"stream_state", r.bytes.stream_state}};
+  json["bytes"] = {{"ternary", r.bytes.ternary},     {"ternary_file", r.bytes.ternary_file},
+                   {"embedding", r.bytes.embedding}, {"floats", r.bytes.floats},
+                   {"weights", r.bytes.weights},     {"stream_state", r.bytes.stream_state}};
   json["labels"] = Json::array();
   for (const LabelRow& row : r.labels) {
     json["labels"].push_back({{"key", row.key}, {"label", row.label}, {"counted", row.measured}});

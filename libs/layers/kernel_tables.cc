@@ -4,6 +4,7 @@
 #include "layers/gated_delta.h"
 #include "layers/head.h"
 #include "layers/loop.h"
+#include "layers/low_rank.h"
 #include "layers/mlstm.h"
 #include "layers/moe.h"
 #include "layers/rms_norm.h"
@@ -21,6 +22,7 @@ namespace chimera {
   extern const RmsNormKernels kRmsNorm;                 \
   extern const SwigluKernels kSwiglu;                   \
   extern const ShortConvKernels kShortConv;             \
+  extern const LowRankKernels kLowRankTable;            \
   extern const GatedDeltaKernels kGatedDelta;           \
   extern const GatedDeltaTrainKernels kGatedDeltaTrain; \
   extern const EflaKernels kEfla;                       \
@@ -89,6 +91,8 @@ const SwigluKernels& SwigluFor(Isa isa) { return CHIMERA_PICK(isa, kSwiglu); }
 const SwigluKernels& Swiglu() { return SwigluFor(BestIsa()); }
 const ShortConvKernels& ShortConvFor(Isa isa) { return CHIMERA_PICK(isa, kShortConv); }
 const ShortConvKernels& ShortConv() { return ShortConvFor(BestIsa()); }
+const LowRankKernels& LowRankFor(Isa isa) { return CHIMERA_PICK(isa, kLowRankTable); }
+const LowRankKernels& LowRank() { return LowRankFor(BestIsa()); }
 const GatedDeltaKernels& GatedDeltaFor(Isa isa) { return CHIMERA_PICK(isa, kGatedDelta); }
 const GatedDeltaKernels& GatedDelta() { return GatedDeltaFor(BestIsa()); }
 const EflaKernels& EflaFor(Isa isa) { return CHIMERA_PICK(isa, kEfla); }

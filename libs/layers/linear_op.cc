@@ -46,12 +46,18 @@ Operand GradOperand(Tape* tape, const Var* y, bool bf16) {
   return operand;
 }
 
-// What the forward saw: s * q, or the normed floats when nothing is quantised.
-Operand InputOperand(Tape* tape, const LinearInput& input, bool bf16) {
+// factor times what the forward saw: s * q, or the normed floats when nothing is quantised (factor
+// 1).
+Operand InputOperand(Tape* tape, LinearInput input, float factor, bool bf16) {
   const Var& x = *input.normed;
   if (input.q == nullptr) return {x.value, nullptr};
   const int64_t blocks = x.cols / kActBlock;
   const int cols = static_cast<int>(x.cols);
+  if (factor != 1.0f) {
+    float* s = tape->arena().New<float>(x.rows * blocks);
+    for (int64_t i = 0; i < x.rows * blocks; ++i) s[i] = factor * input.s[i];
+    input.s = s;
+  }
   if (bf16) {
     uint16_t* out = tape->arena().New<uint16_t>(x.size());
     ForTokens(tape->exec(), x.rows, [&](int64_t t, int64_t n) {
@@ -96,24 +102,66 @@ void LinearBackward(Tape* tape, const LinearInput& input, const Operand& x, cons
           dy, x, weight_grad + row_begin * cols);
 }
 
+// The map's residual and ramp, from where the run is.
+void TakeProgress(LinearParam* linear) {
+  const QuantProgress now = linear->progress == nullptr ? QuantProgress() : *linear->progress;
+  linear->residual = linear->sherry ? now.residual : 0.0f;
+  linear->low_rank.ramp = now.gate_ramp;
+  linear->low_rank.gate_learns = now.gate_learns;
+}
+
+// Rows of the tiles as backward products take them: mu t + lambda W.
+void ResidualBack(const TernaryView& view, int begin, int end, LinearParam* linear) {
+  DequantizeWeights(view, begin, end, linear->back_float.data());
+  const int64_t first = int64_t{begin} * kRowTile * view.cols;
+  const int64_t last = std::min(end * kRowTile, view.rows) * int64_t{view.cols};
+  float* back = linear->back_float.data();
+  for (int64_t i = first; i < last; ++i) back[i] += linear->residual * linear->param.value[i];
+  if (HasFastBf16()) {
+    Kernels().to_bf16(back + first, last - first, linear->back_bf16.data() + first);
+  }
+}
+
+// y += lambda * W x for every output, x as quantised.
+void AddResidual(Tape* tape, const LinearInput& input, const LinearParam& weight,
+                 const std::vector<Var*>& outputs) {
+  const Operand x = InputOperand(tape, input, weight.residual, false);
+  const int64_t cols = input.normed->cols;
+  int64_t row = 0;
+  for (Var* y : outputs) {
+    ParallelMatmul(tape->exec(),
+                   {.m = y->rows,
+                    .n = y->cols,
+                    .k = cols,
+                    .lda = cols,
+                    .ldb = cols,
+                    .ldc = y->cols,
+                    .trans_b = true,
+                    .accumulate = true},
+                   x.f32, weight.param.value + row * cols, y->value);
+    row += y->cols;
+  }
+}
+
 }  // namespace
 
 void PrepareLinear(ExecContext* exec, LinearParam* linear) {
   if (!linear->quantized) return;
+  TakeProgress(linear);
   const int rows = linear->param.rows, cols = linear->param.cols;
   linear->codes.resize(TernaryCodeBytes(rows, cols));
   linear->scales.resize(TernaryScaleCount(rows, cols));
   const size_t size = static_cast<size_t>(rows) * static_cast<size_t>(cols);
-  if (HasFastBf16()) {
-    linear->back_bf16.resize(size);
-  } else {
-    linear->back_float.resize(size);
-  }
+  linear->back_bf16.resize(HasFastBf16() ? size : 0);
+  linear->back_float.resize(HasFastBf16() && linear->residual == 0.0f ? 0 : size);
+  const auto quantize = linear->sherry ? QuantizeSherry : QuantizeWeights;
   ForTiles(exec, rows, [&](int begin, int end) {
-    QuantizeWeights(linear->param.value, rows, cols, linear->codes.data(), linear->scales.data(),
-                    begin, end);
+    quantize(linear->param.value, rows, cols, linear->codes.data(), linear->scales.data(), begin,
+             end);
     const TernaryView view{linear->codes.data(), linear->scales.data(), rows, cols};
-    if (HasFastBf16()) {
+    if (linear->residual != 0.0f) {
+      ResidualBack(view, begin, end, linear);
+    } else if (HasFastBf16()) {
       DequantizeWeightsBf16(view, begin, end, linear->back_bf16.data());
     } else {
       DequantizeWeights(view, begin, end, linear->back_float.data());
@@ -191,15 +239,19 @@ std::vector<Var*> Linear(Tape* tape, const LinearInput& input, LinearParam* weig
     row_begin += width;
   }
   CHIMERA_CHECK(row_begin == weight->param.rows);
+  if (weight->residual != 0.0f) AddResidual(tape, input, *weight, outputs);
   tape->OnBackward([tape, input, weight, outputs] {
     const Operand w = WeightOperand(*weight);
-    const Operand x = InputOperand(tape, input, w.bf16 != nullptr);
+    const Operand x = InputOperand(tape, input, 1.0f + weight->residual, w.bf16 != nullptr);
     int64_t begin = 0;
     for (const Var* y : outputs) {
       if (y->has_grad) LinearBackward(tape, input, x, w, y, begin, weight->param.grad);
       begin += y->cols;
     }
   });
+  if (weight->low_rank.a.value != nullptr) {
+    AddLowRank(tape, input.normed, weight->low_rank, outputs);
+  }
   return outputs;
 }
 

@@ -7,27 +7,27 @@
 #include <vector>
 
 #include "base/exec_context.h"
+#include "layers/float_param.h"
+#include "layers/low_rank_op.h"
+#include "layers/quant_progress.h"
 #include "tensor/tape.h"
 
 namespace chimera {
 
-// A float parameter: value and gradient live in the caller's buffers.
-struct FloatParam {
-  const float* value = nullptr;
-  float* grad = nullptr;  // added to
-  int rows = 0;
-  int cols = 0;
-};
-
-// A matrix [rows][cols] and what a step derives from it: packed codes for the forward, mu * t as
-// bf16 or float for the backward. Thread-compatible.
+// A matrix [rows][cols] and what a step derives from it: packed codes for the forward, mu * t (+
+// lambda W) as bf16 or float for the backward. Thread-compatible.
 struct LinearParam {
   FloatParam param;
   bool quantized = true;
+  bool sherry = false;    // trits with one zero in four; else absmean
+  LowRankParam low_rank;  // correction beside the map; quantised maps only
+  // Where the run is; read by PrepareLinear. Null: at its end.
+  const QuantProgress* progress = nullptr;
+  float residual = 0.0f;  // lambda: training's map is mu t + lambda W (math-backbone 8.3, Sherry)
   std::vector<uint8_t> codes;
   std::vector<uint16_t> scales;
   std::vector<uint16_t> back_bf16;  // [rows][cols], when HasFastBf16()
-  std::vector<float> back_float;    // otherwise, and unused when not quantized
+  std::vector<float> back_float;    // otherwise, and beside it while there is a residual
 };
 
 // Re-derives the packed forms from the current value; once per optimizer step.
@@ -45,8 +45,10 @@ struct LinearInput {
 LinearInput NormQuantize(Tape* tape, Var* x, const FloatParam& gamma, bool quantized);
 
 // Columns of the output of Linear, in order: rows [row_begin, row_begin + rows) of the matrix.
-// One output per split; the splits cover the matrix. Row counts are multiples of 16 when there is
-// more than one.
+// With a residual, lambda * W times the quantised input is added, and the weight's gradient passes
+// both ways, straight through the quantizer: dW = (1 + lambda) dY^T x. The correction is added
+// last. One output per split; the splits cover the matrix. Row counts are multiples of 16 when
+// there is more than one.
 std::vector<Var*> Linear(Tape* tape, const LinearInput& input, LinearParam* weight,
                          const std::vector<int>& splits);
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "layers/depth_router.h"
+#include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -148,6 +149,7 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
     specs.push_back({"router.out_bias", TensorKind::kFloat, 1, depths, false, false});
   }
   specs.push_back({"final_norm", TensorKind::kFloat, 1, c.d_model, false});
+  ApplyTernarySwitches(c.quant, &specs);
   return specs;
 }
 
@@ -156,7 +158,9 @@ uint64_t PayloadBytes(TensorKind kind, int rows, int cols) {
     case TensorKind::kFloat:
       return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols) * 4;
     case TensorKind::kTernary:
-      return TernaryCodeBytes(rows, cols) + TernaryScaleCount(rows, cols) * 2;
+    case TensorKind::kTernaryBase3:
+    case TensorKind::kTernarySherry:
+      return TernaryPayloadBytes(kind, rows, cols);
     case TensorKind::kInt8Rows:
       return Int8RowBytes(rows, cols) + Int8RowScaleCount(rows) * 4;
   }

@@ -14,7 +14,15 @@ enum class TensorKind : uint32_t {
   kFloat = 1,     // norms, gates, convolutions, and every matrix when quantization is off
   kTernary = 2,   // linear maps
   kInt8Rows = 3,  // the tied embedding and head
+  // Linear maps, packed denser (config/model_config.h, TernaryPacking).
+  kTernaryBase3 = 4,
+  kTernarySherry = 5,
 };
+
+inline bool IsTernary(TensorKind kind) {
+  return kind == TensorKind::kTernary || kind == TensorKind::kTernaryBase3 ||
+         kind == TensorKind::kTernarySherry;
+}
 
 struct TensorSpec {
   std::string name;

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "layers/low_rank.h"
 #include "layers/rms_norm.h"
 #include "model/dense.h"
 #include "ternary/ternary.h"
@@ -36,6 +37,7 @@ LinearStep::LinearStep(bool quantized, int max_tokens, int widest, ExecContext* 
   q_.resize(floats);
   scales_.resize(floats / kActBlock);
   sums_.resize(floats / kActBlock);
+  low_.resize(static_cast<size_t>(max_tokens) * kLowRank);
 }
 
 void LinearStep::Norm(const float* in, const float* gamma, int n, int cols) {
@@ -72,6 +74,9 @@ void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, 
     }
     return;
   }
+  if (w.low_rank.a != nullptr) {
+    LowRank().down(w.low_rank.a, w.low_rank.gate, w.cols, normed_.data(), n, low_.data());
+  }
   const int64_t macs = int64_t{tile_end - tile_begin} * kRowTile * w.cols * n;
   ForTiles(exec_, tile_begin, tile_end, macs, [&](int begin, int end) {
     if (n == 1) {
@@ -79,6 +84,9 @@ void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, 
     } else {
       TernaryGemm(w.ternary, begin, end, n, q_.data(), scales_.data(), sums_.data(), out,
                   out_stride);
+    }
+    if (w.low_rank.a != nullptr) {
+      LowRank().up(w.low_rank.lanes, w.rows, begin, end, low_.data(), n, out, out_stride);
     }
   });
 }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "model/layout.h"
+#include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -23,6 +24,10 @@ const char* KindName(TensorKind kind) {
       return "float";
     case TensorKind::kTernary:
       return "ternary";
+    case TensorKind::kTernaryBase3:
+      return "base-3 ternary";
+    case TensorKind::kTernarySherry:
+      return "Sherry ternary";
     case TensorKind::kInt8Rows:
       return "int8";
   }
@@ -33,10 +38,11 @@ std::string ShapeText(const TensorSpec& spec) {
   return absl::StrCat(spec.rows, " x ", spec.cols, " ", KindName(spec.kind));
 }
 
-void RestoreTernary(Bytes payload, int rows, int cols, float* out) {
-  const TernaryView view{
-      payload.data(),
-      reinterpret_cast<const uint16_t*>(payload.data() + TernaryCodeBytes(rows, cols)), rows, cols};
+void RestoreTernary(Bytes payload, const TensorSpec& spec, float* out) {
+  const int rows = spec.rows, cols = spec.cols;
+  RepackedTensors repacked;
+  TernaryView view;
+  CHIMERA_CHECK(repacked.Decode(spec, payload, &view).empty());  // checked when it was mapped
   DequantizeWeights(view, 0, RowTiles(rows), out);
   for (int r = 0; r < rows; ++r) {
     for (int begin = 0; begin < cols; begin += kWeightGroup) {
@@ -106,7 +112,9 @@ void RestoreMasters(const Model& model, Parameters* parameters) {
         std::memcpy(out, payload.data(), payload.size());
         break;
       case TensorKind::kTernary:
-        RestoreTernary(payload, e.spec.rows, e.spec.cols, out);
+      case TensorKind::kTernaryBase3:
+      case TensorKind::kTernarySherry:
+        RestoreTernary(payload, e.spec, out);
         break;
       case TensorKind::kInt8Rows:
         RestoreInt8Rows(payload, e.spec.rows, e.spec.cols, out);

@@ -25,6 +25,10 @@ std::shared_ptr<const Tokenizer> TestTokenizer() {
 }
 
 Config TestConfig(bool quantized, TestShape shape) {
+  return TestConfigWith(quantized ? R"("method": "bitnet")" : R"("method": "none")", shape);
+}
+
+Config TestConfigWith(const std::string& quantization_keys, TestShape shape) {
   const std::string plain = R"(
     "num_hidden_layers": 2,
     "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
@@ -39,8 +43,7 @@ Config TestConfig(bool quantized, TestShape shape) {
     "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
     "initializer_range": 0.08, "vocab_size": 1080, "token_ids": [1024, 1065],)" +
                               (shape == TestShape::kFull ? full : plain) +
-                              R"("quantization": {"method": ")" +
-                              (quantized ? "bitnet" : "none") + "\"}}";
+                              R"("quantization": {)" + quantization_keys + "}}";
   auto base = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/chimera-5.3.json", 1 << 20);
   auto scale = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/scales/nano.json", 1 << 20);
   CHIMERA_CHECK(base.ok() && scale.ok());
@@ -76,8 +79,12 @@ std::string TestFolder(const std::string& name) {
 
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed,
                             TestShape shape) {
+  return TestModelFolder(name, TestConfig(quantized, shape), seed);
+}
+
+std::string TestModelFolder(const std::string& name, const Config& config, uint64_t seed) {
   const std::string folder = TestFolder("model_" + name);
-  auto id = WriteRandomModel(TestConfig(quantized, shape), *TestTokenizer(), seed, folder);
+  auto id = WriteRandomModel(config, *TestTokenizer(), seed, folder);
   if (!id.ok()) ADD_FAILURE() << id.status();
   return folder;
 }

@@ -20,6 +20,8 @@ enum class TestShape {
 
 // d_model 64, d_ff 128, vocab_size 1,080.
 Config TestConfig(bool quantized, TestShape shape = TestShape::kPlain);
+// The same, quantised, with keys of the section "quantization": R"("packing": "base3")".
+Config TestConfigWith(const std::string& quantization_keys, TestShape shape = TestShape::kPlain);
 
 // An empty folder of this process alone (tests run side by side), removed when the process ends.
 std::string TestFolder(const std::string& name);
@@ -27,5 +29,6 @@ std::string TestFolder(const std::string& name);
 // Such a folder with a random model in it.
 std::string TestModelFolder(const std::string& name, bool quantized, uint64_t seed = 1,
                             TestShape shape = TestShape::kPlain);
+std::string TestModelFolder(const std::string& name, const Config& config, uint64_t seed = 1);
 
 }  // namespace chimera

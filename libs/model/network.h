@@ -14,6 +14,7 @@
 #include "base/exec_context.h"
 #include "config/model_config.h"
 #include "layers/span_knot.h"
+#include "layers/quant_progress.h"
 #include "layers/train_batch.h"
 #include "model/layout.h"
 #include "model/state_layout.h"
@@ -34,19 +35,28 @@ class Parameters {
     TensorSpec spec;
     int64_t offset = 0;
     int64_t size = 0;
+    bool frozen = false;  // the optimizer leaves it as it is
   };
   const std::vector<Entry>& entries() const { return entries_; }
   const Entry& entry(const std::string& name) const;
+  const Entry* Find(const std::string& name) const;  // null when there is none
   // The buffers never move: the network keeps pointers into them.
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }
   std::span<float> grads() { return grads_; }
   std::span<const float> value(const std::string& name) const;
 
+  // Tells the ternary maps how far the run is (layers/quant_progress.h): 0 at the first step, 1 at
+  // the last and wherever the model is measured; 1 until somebody says otherwise. Takes effect when
+  // the network is prepared next.
+  void SetProgress(double progress);
+  const QuantProgress& progress() const { return *progress_; }
+
  private:
   std::vector<Entry> entries_;
   std::vector<float> values_;
   std::vector<float> grads_;
+  std::unique_ptr<QuantProgress> progress_;  // linear maps point to it
 };
 
 // Initial values of the tensor at `index` of ModelLayout: what Parameters::Initialize gives it.

@@ -3,6 +3,7 @@
 #include "model/layer_shapes.h"
 #include "model/layout.h"
 #include "model/state_layout.h"
+#include "model/ternary_switches.h"
 
 namespace chimera {
 
@@ -16,6 +17,7 @@ LinearParam BindLinear(Parameters* parameters, const std::string& name, bool qua
   LinearParam linear;
   linear.param = BindFloat(parameters, name);
   linear.quantized = quantized;
+  BindTernarySwitches(parameters, name, &linear);
   return linear;
 }
 
@@ -135,7 +137,7 @@ Var* NetworkLayer::Titans(Tape* tape, const TrainBatch& batch, int iteration,
   const TitansOutput out =
       TitansMixer(tape, batch, tm_, options, proj[0], proj[1], gates[0], [&](Var* means) {
         const LinearInput block = NormQuantize(tape, means, block_norm_, quantized_);
-        return LinearRows(tape, block, &w_in_, 4 * width, kv);
+        return Linear(tape, block, &w_in_, {4 * width, kv})[1];
       });
   memory_ = out.memory;
   return out.y;

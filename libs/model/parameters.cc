@@ -6,6 +6,7 @@
 #include "base/philox.h"
 #include "layers/loop.h"
 #include "model/network.h"
+#include "model/ternary_switches.h"
 
 namespace chimera {
 namespace {
@@ -48,6 +49,9 @@ float One(const Draw&) { return 1.0f; }
 // By the end of a tensor's name (math-backbone 1.1, 2.1, 3.2, 4.1); the first that fits.
 constexpr std::pair<const char*, Rule> kRules[] = {
     {"norm", One},
+    {kHgfB, Zero},
+    {kHgfGate, [](const Draw&) { return 0.1f; }},
+    {kHgfA, Fan},  // A x of a normalised x has deviation 1
     {"gd.a_log", [](const Draw& d) { return std::log(0.1f + 15.9f * d.u); }},  // A in [0.1, 16)
     {"gd.dt_bias", DtBias},
     {"gd.conv", [](const Draw& d) { return 0.5f * d.Centered(); }},  // Kaiming, four taps
@@ -78,7 +82,7 @@ Rule RuleOf(const std::string& name) {
 
 }  // namespace
 
-Parameters::Parameters(const ModelConfig& config) {
+Parameters::Parameters(const ModelConfig& config) : progress_(std::make_unique<QuantProgress>()) {
   int64_t offset = 0;
   for (TensorSpec& spec : ModelLayout(config)) {
     const int64_t size = int64_t{spec.rows} * spec.cols;
@@ -113,11 +117,24 @@ void Parameters::Initialize(const ModelConfig& config, uint64_t seed) {
   }
 }
 
-const Parameters::Entry& Parameters::entry(const std::string& name) const {
+const Parameters::Entry* Parameters::Find(const std::string& name) const {
   for (const Entry& entry : entries_) {
-    if (entry.spec.name == name) return entry;
+    if (entry.spec.name == name) return &entry;
   }
-  CHIMERA_CHECK(false && "no such parameter");
+  return nullptr;
+}
+
+const Parameters::Entry& Parameters::entry(const std::string& name) const {
+  const Entry* found = Find(name);
+  CHIMERA_CHECK(found != nullptr && "no such parameter");
+  return *found;
+}
+
+void Parameters::SetProgress(double progress) {
+  *progress_ = QuantProgressAt(progress);
+  for (Entry& entry : entries_) {
+    if (entry.spec.name.ends_with(kHgfGate)) entry.frozen = !progress_->gate_learns;
+  }
 }
 
 std::span<const float> Parameters::value(const std::string& name) const {

@@ -24,8 +24,9 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace chimera {
 namespace {
 
-TEST(StepAllocations, StepPrefillAndLogitsAllocateNothing) {
-  auto model = Model::Load(TestModelFolder("alloc", true, 1, TestShape::kFull));
+// Every switch of the ternary maps that touches a step is covered by `keys`.
+void ExpectNoAllocations(const std::string& keys) {
+  auto model = Model::Load(TestModelFolder("alloc", TestConfigWith(keys, TestShape::kFull)));
   ASSERT_TRUE(model.ok()) << model.status();
   ExecContext exec(2);
   Stepper stepper(**model, &exec);
@@ -51,6 +52,14 @@ TEST(StepAllocations, StepPrefillAndLogitsAllocateNothing) {
   std::vector<int>* counted = new std::vector<int>(3);
   EXPECT_GT(g_allocations.load() - before, 0) << "the counter must count";
   delete counted;
+}
+
+TEST(StepAllocations, StepPrefillAndLogitsAllocateNothing) {
+  ExpectNoAllocations(R"("method": "bitnet")");
+}
+
+TEST(StepAllocations, NorWithSherryAndCorrections) {
+  ExpectNoAllocations(R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "model/b158_format.h"
 #include "model/layout.h"
+#include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -19,12 +20,11 @@ std::string EncodePayload(const TensorSpec& spec, std::span<const float> w) {
     case TensorKind::kFloat:
       std::memcpy(out, w.data(), payload.size());
       break;
-    case TensorKind::kTernary: {
-      const size_t code_bytes = TernaryCodeBytes(spec.rows, spec.cols);
-      QuantizeWeights(w.data(), spec.rows, spec.cols, reinterpret_cast<uint8_t*>(out),
-                      reinterpret_cast<uint16_t*>(out + code_bytes));
+    case TensorKind::kTernary:
+    case TensorKind::kTernaryBase3:
+    case TensorKind::kTernarySherry:
+      EncodeTernary(spec, w.data(), reinterpret_cast<uint8_t*>(out));
       break;
-    }
     case TensorKind::kInt8Rows: {
       const size_t code_bytes = Int8RowBytes(spec.rows, spec.cols);
       QuantizeInt8Rows(w.data(), spec.rows, spec.cols, reinterpret_cast<int8_t*>(out),
@@ -41,17 +41,16 @@ void PadTo(uint64_t align, std::string* file) {
 
 }  // namespace
 
-std::string EncodeWeights(const ModelConfig& config, const ParameterSource& source) {
-  const std::vector<TensorSpec> specs = ModelLayout(config);
+std::string EncodeTensors(const std::vector<TensorSpec>& specs,
+                          const std::function<std::string(size_t index)>& payload_of) {
   std::vector<B158Record> table(specs.size());
   const size_t table_bytes = table.size() * sizeof(B158Record);
   std::string file(sizeof(B158Header) + table_bytes, '\0');
   for (size_t i = 0; i < specs.size(); ++i) {
     const TensorSpec& spec = specs[i];
-    const std::span<const float> w = source(spec.name);
-    CHIMERA_CHECK(w.size() == static_cast<size_t>(spec.rows) * static_cast<size_t>(spec.cols));
     PadTo(kB158Align, &file);
-    const std::string payload = EncodePayload(spec, w);
+    const std::string payload = payload_of(i);
+    CHIMERA_CHECK(payload.size() == PayloadBytes(spec.kind, spec.rows, spec.cols));
     B158Record& record = table[i];
     CHIMERA_CHECK(spec.name.size() < sizeof(record.name));
     std::memcpy(record.name, spec.name.data(), spec.name.size());
@@ -75,6 +74,16 @@ std::string EncodeWeights(const ModelConfig& config, const ParameterSource& sour
   header.header_checksum = Xxh3(std::string_view(reinterpret_cast<const char*>(&header), 48));
   std::memcpy(file.data(), &header, sizeof(header));
   return file;
+}
+
+std::string EncodeWeights(const ModelConfig& config, const ParameterSource& source) {
+  const std::vector<TensorSpec> specs = ModelLayout(config);
+  return EncodeTensors(specs, [&](size_t i) {
+    const TensorSpec& spec = specs[i];
+    const std::span<const float> w = source(spec.name);
+    CHIMERA_CHECK(w.size() == static_cast<size_t>(spec.rows) * static_cast<size_t>(spec.cols));
+    return EncodePayload(spec, w);
+  });
 }
 
 absl::Status WriteWeights(const std::string& path, const ModelConfig& config,

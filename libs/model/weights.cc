@@ -98,23 +98,10 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
                        absl::StrCat("tensor ", spec.name, " holds a value that is not finite"));
       }
       return absl::OkStatus();
-    case TensorKind::kTernary: {
-      const size_t codes = TernaryCodeBytes(spec.rows, spec.cols);
-      for (size_t i = 0; i < codes; ++i) {
-        if ((payload[i] & (payload[i] >> 1) & 0x55) != 0) {
-          return Corrupt(path, absl::StrCat("tensor ", spec.name, " holds a trit code 3"));
-        }
-      }
-      for (size_t i = codes; i < payload.size(); i += 2) {
-        uint16_t half;
-        std::memcpy(&half, payload.data() + i, 2);
-        if ((half & 0x7c00) == 0x7c00) {
-          return Corrupt(path,
-                         absl::StrCat("tensor ", spec.name, " has a scale that is not finite"));
-        }
-      }
-      return absl::OkStatus();
-    }
+    case TensorKind::kTernary:
+    case TensorKind::kTernaryBase3:
+    case TensorKind::kTernarySherry:
+      return absl::OkStatus();  // checked while it is decoded
     case TensorKind::kInt8Rows: {
       if (!AllFinite(payload.data() + Int8RowBytes(spec.rows, spec.cols),
                      Int8RowScaleCount(spec.rows))) {
@@ -126,10 +113,19 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
   return absl::OkStatus();
 }
 
-// Looks tensors up by name after everything has been checked.
+// Checks the values of tensors and looks them up by name.
 class Lookup {
  public:
-  void Add(const TensorSpec& spec, const uint8_t* data) { found_[spec.name] = {&spec, data}; }
+  explicit Lookup(RepackedTensors* repacked) : repacked_(repacked) {}
+
+  absl::Status Add(const std::string& path, const TensorSpec& spec, Bytes payload) {
+    Entry& entry = found_[spec.name];
+    entry = {&spec, payload.data(), {}};
+    if (!IsTernary(spec.kind)) return CheckValues(path, spec, payload);
+    const std::string fault = repacked_->Decode(spec, payload, &entry.ternary);
+    if (fault.empty()) return absl::OkStatus();
+    return Corrupt(path, absl::StrCat("tensor ", spec.name, " ", fault));
+  }
 
   const float* Float(const std::string& name) const {
     return reinterpret_cast<const float*>(found_.at(name).data);
@@ -143,9 +139,11 @@ class Lookup {
       view.dense = reinterpret_cast<const float*>(e.data);
       return view;
     }
-    const size_t codes = TernaryCodeBytes(view.rows, view.cols);
-    view.ternary = {e.data, reinterpret_cast<const uint16_t*>(e.data + codes), view.rows,
-                    view.cols};
+    view.ternary = e.ternary;
+    if (found_.count(name + kHgfA) != 0) {
+      view.low_rank = {Float(name + kHgfA), repacked_->Lanes(Float(name + kHgfB), view.rows),
+                       *Float(name + kHgfGate)};
+    }
     return view;
   }
   Int8RowsView Int8Rows(const std::string& name) const {
@@ -159,7 +157,9 @@ class Lookup {
   struct Entry {
     const TensorSpec* spec;
     const uint8_t* data;
+    TernaryView ternary;
   };
+  RepackedTensors* repacked_;
   std::map<std::string, Entry> found_;
 };
 
@@ -267,14 +267,13 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
     return Corrupt(path,
                    absl::StrCat(header.n_tensors, " tensors; the config implies ", specs.size()));
   }
-  Lookup lookup;
+  Lookup lookup(&weights.repacked_);
   uint64_t end = sizeof(B158Header) + header.table_bytes;
   for (size_t i = 0; i < specs.size(); ++i) {
     B158Record record;
     std::memcpy(&record, file.data() + sizeof(B158Header) + i * sizeof(record), sizeof(record));
     CHIMERA_RETURN_IF_ERROR(CheckRecord(path, file, record, specs[i], &end));
-    CHIMERA_RETURN_IF_ERROR(CheckValues(path, specs[i], file.subspan(record.offset, record.bytes)));
-    lookup.Add(specs[i], file.data() + record.offset);
+    CHIMERA_RETURN_IF_ERROR(lookup.Add(path, specs[i], file.subspan(record.offset, record.bytes)));
     weights.payloads_[specs[i].name] = file.subspan(record.offset, record.bytes);
   }
   if (end != file.size()) return Corrupt(path, "bytes after the last tensor");

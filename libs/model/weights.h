@@ -14,14 +14,23 @@
 #include "layers/moe.h"
 #include "layers/span_knot.h"
 #include "layers/titans.h"
+#include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
+
+// The correction beside a ternary map (layers/low_rank.h); none when a is null.
+struct LowRankView {
+  const float* a = nullptr;      // [16][cols]
+  const float* lanes = nullptr;  // B as LowRankLanes lays it
+  float gate = 0;
+};
 
 // A linear map cols -> rows: packed ternary, or plain floats when quantization is off.
 struct LinearView {
   TernaryView ternary{};
   const float* dense = nullptr;  // [rows][cols], null when ternary
+  LowRankView low_rank{};        // added to a ternary map
   int rows = 0;
   int cols = 0;
 };
@@ -92,7 +101,8 @@ struct LoopWeights {
   std::vector<float> bbar;  // [d_model] gain of the input
 };
 
-// Immutable after Map; owns the map, so views live as long as it does.
+// Immutable after Map; owns the map and what was repacked from it, so views live as long as it
+// does.
 class Weights {
  public:
   // Maps and checks the file as docs/formats/b158.md lists. DATA_LOSS names the fault.
@@ -111,6 +121,7 @@ class Weights {
  private:
   MmapFile file_;
   std::map<std::string, std::span<const uint8_t>> payloads_;
+  RepackedTensors repacked_;
   std::vector<LayerWeights> layers_;
   LoopWeights loop_;
   Int8RowsView embedding_{};

@@ -98,6 +98,56 @@ void QuantizeWeightsBody(const float* w, int rows, int cols, uint8_t* codes, uin
   }
 }
 
+// In every block of four lanes, the lanes after the first set one; all bits or none.
+CHIMERA_VEC I16 AfterFirst(I16 set) {
+  I16 after = {};
+  for (int step = 0; step < 3; ++step) {
+    set =
+        __builtin_shufflevector(set, I16{}, 16, 0, 1, 2, 16, 4, 5, 6, 16, 8, 9, 10, 16, 12, 13, 14);
+    after |= set;
+  }
+  return after;
+}
+
+// The codes of four blocks of four weights: the smallest |w| of a block is 0, the first of equals;
+// the others keep their sign. *kept adds the |w| that stay.
+CHIMERA_VEC I16 SherryCodes(F16 x, F16* kept) {
+  const F16 magnitude = Select(x == x, Abs(x), F16{});
+  F16 low = Min(magnitude, __builtin_shufflevector(magnitude, magnitude, 1, 0, 3, 2, 5, 4, 7, 6, 9,
+                                                   8, 11, 10, 13, 12, 15, 14));
+  low = Min(
+      low, __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  const I16 lowest = magnitude == low;
+  const I16 zero = lowest & ~AfterFirst(lowest);
+  *kept = *kept + Select(zero, F16{}, magnitude);
+  const I16 sign = (x < 0.0f) ? I16{} : I16{} + 2;
+  return zero ? I16{} + 1 : sign;
+}
+
+void QuantizeSherryBody(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
+                        int tile_begin, int tile_end) {
+  const int groups = WeightGroups(cols);
+  for (int tile = tile_begin; tile < tile_end; ++tile) {
+    const int n_rows = Smaller(kRowTile, rows - tile * kRowTile);
+    uint8_t* tile_codes = codes + int64_t{tile} * cols * 4;
+    for (int g = 0; g < groups; ++g) {
+      const int first = g * kWeightGroup, width = Smaller(kWeightGroup, cols - first);
+      float mu[16] = {};
+      for (int r = 0; r < kRowTile; ++r) {
+        const float* row = w + (int64_t{tile} * kRowTile + r) * cols;
+        F16 kept = {};
+        for (int c = first; c < first + width; c += 16) {
+          uint32_t packed = 0x55555555u;  // t = 0
+          if (r < n_rows) packed = PackCodes(SherryCodes(Load(row + c), &kept));
+          std::memcpy(tile_codes + c * 4 + r * 4, &packed, 4);
+        }
+        mu[r] = FoldAdd(kept) / (0.75f * static_cast<float>(width));
+      }
+      StoreHalf(scales + (int64_t{tile} * groups + g) * kRowTile, Min(Load(mu), Splat(65504.0f)));
+    }
+  }
+}
+
 // Calls store(row, column, t) with the sixteen trits of every real row and column tile.
 template <typename StoreTrits>
 CHIMERA_VEC void ForTrits(const TernaryView& w, int tile, int first, int width,
@@ -219,8 +269,9 @@ void Int8RowBack(const Int8RowsView& w, int row, float* out) {
 
 extern const QuantizeKernels kQuantizeKernels;
 const QuantizeKernels kQuantizeKernels = {
-    QuantizeWeightsBody, WeightsBack,         WeightsBackBf16,      QuantizeActivationsBody,
-    ActivationsBack,     ActivationsBackBf16, QuantizeInt8RowsBody, Int8RowBack};
+    QuantizeWeightsBody, QuantizeSherryBody,      WeightsBack,
+    WeightsBackBf16,     QuantizeActivationsBody, ActivationsBack,
+    ActivationsBackBf16, QuantizeInt8RowsBody,    Int8RowBack};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -101,6 +101,14 @@ void QuantizeWeights(const float* w, int rows, int cols, uint8_t* codes, uint16_
   Quantize().weights(w, rows, cols, codes, scales, tile_begin, tile_end);
 }
 
+void QuantizeSherry(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
+                    int tile_begin, int tile_end) {
+  if (tile_end < 0) tile_end = RowTiles(rows);
+  CheckCols(cols);
+  CheckTiles(rows, tile_begin, tile_end);
+  Quantize().sherry(w, rows, cols, codes, scales, tile_begin, tile_end);
+}
+
 void DequantizeWeights(const TernaryView& w, int tile_begin, int tile_end, float* out) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);

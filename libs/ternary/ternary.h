@@ -70,6 +70,13 @@ struct Int8RowsView {
 void QuantizeWeights(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
                      int tile_begin = 0, int tile_end = -1);
 
+// The same with exactly one zero in every block of four columns (8.3, Sherry): the weight of
+// smallest magnitude, the first of equals; the others keep their sign, that of 0 is +, and NaN
+// counts as 0. mu = fp16(sum of kept |w| / (0.75 * columns of the group)), at most 65504. Padded
+// rows hold t = 0.
+void QuantizeSherry(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
+                    int tile_begin = 0, int tile_end = -1);
+
 // out[rows][cols] = mu * t for the rows of tiles [tile_begin, tile_end); only real rows are
 // written. The bf16 form rounds mu to nearest even.
 void DequantizeWeights(const TernaryView& w, int tile_begin, int tile_end, float* out);

@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/philox.h"
+#include "ternary/packing.h"
 #include "ternary/ternary.h"
 #include "ternary/ternary_kernels.h"
 
@@ -117,6 +118,9 @@ void Quantizers(Shape shape, int n_tokens) {
     line("weights", p.w.size(), Seconds([&] {
            k.weights(p.w.data(), shape.rows, shape.cols, p.codes.data(), p.mu.data(), 0, p.tiles());
          }));
+    line("sherry", p.w.size(), Seconds([&] {
+           k.sherry(p.w.data(), shape.rows, shape.cols, p.codes.data(), p.mu.data(), 0, p.tiles());
+         }));
     line("weights back", p.w.size(),
          Seconds([&] { k.weights_back(p.ternary, 0, p.tiles(), back.data()); }));
     line("... in bf16", p.w.size(),
@@ -134,6 +138,24 @@ void Quantizers(Shape shape, int n_tokens) {
   }
 }
 
+// What opening a packed file costs.
+void Packings(Shape shape) {
+  Problem p(shape, 1);
+  std::vector<uint8_t> packed(Base3Bytes(shape.rows, shape.cols));
+  auto line = [&](const char* what, double seconds) {
+    std::printf("%-23s %9.2f G values/s\n", what, static_cast<double>(p.w.size()) / seconds * 1e-9);
+  };
+  line("base-3 pack",
+       Seconds([&] { PackBase3(p.codes.data(), shape.rows, shape.cols, packed.data()); }));
+  line("base-3 unpack",
+       Seconds([&] { UnpackBase3(packed.data(), shape.rows, shape.cols, p.codes.data()); }));
+  QuantizeSherry(p.w.data(), shape.rows, shape.cols, p.codes.data(), p.mu.data());
+  line("Sherry pack",
+       Seconds([&] { PackSherry(p.codes.data(), shape.rows, shape.cols, packed.data()); }));
+  line("Sherry unpack",
+       Seconds([&] { UnpackSherry(packed.data(), shape.rows, shape.cols, p.codes.data()); }));
+}
+
 }  // namespace
 }  // namespace chimera
 
@@ -148,5 +170,6 @@ int main() {
     chimera::Products(shape, 1024);
   }
   chimera::Quantizers({2560, 2560}, 1024);
+  chimera::Packings({2560, 2560});
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "ternary/packing.h"
 #include "ternary/ternary.h"
 #include "ternary/ternary_naive.h"
 
@@ -217,6 +218,70 @@ TEST(TernaryGolden, RowsInLanes) {
   std::vector<float> y(static_cast<size_t>(rows));
   TernaryGemv(view, 0, RowTiles(rows), q.data(), s.data(), sums.data(), y.data());
   ExpectNear(y, Array<double>(c.at("out").at("y")), 1e-5, "y");
+}
+
+TEST(TernaryGolden, Base3) {
+  const Json& c = Golden().at("cases").at("base3");
+  const auto bytes = Array<int>(c.at("bytes"));
+  ASSERT_EQ(bytes.size(), 243u);
+  for (int n = 0; n < 243; ++n) {
+    const uint8_t digits[5] = {uint8_t(n / 81), uint8_t(n / 27 % 3), uint8_t(n / 9 % 3),
+                               uint8_t(n / 3 % 3), uint8_t(n % 3)};
+    uint8_t back[5];
+    EXPECT_EQ(Base3Byte(digits), bytes[size_t(n)]) << n;
+    Base3Digits(static_cast<uint8_t>(bytes[size_t(n)]), back);
+    EXPECT_EQ(std::vector<uint8_t>(back, back + 5), std::vector<uint8_t>(digits, digits + 5)) << n;
+  }
+  // The golden row in the first 37 of 64 columns: its last byte ends with two zeros there too.
+  std::vector<float> row = Array<float>(c.at("row"));
+  ASSERT_EQ(row.size(), 37u);
+  row.resize(64);
+  const Packed packed = Quantize(row, 1, 64);
+  std::vector<uint8_t> got(Base3Bytes(1, 64));
+  PackBase3(packed.codes.data(), 1, 64, got.data());
+  ASSERT_EQ(got.size(), 13u);
+  const auto want = Array<uint8_t>(c.at("row_bytes"));
+  EXPECT_EQ(std::vector<uint8_t>(got.begin(), got.begin() + 8), want);
+}
+
+TEST(TernaryGolden, Sherry) {
+  const Json& c = Golden().at("cases").at("sherry");
+  const auto states = Array<int>(c.at("states"));  // [index][flip][column]
+  for (int state = 0; state < 32; ++state) {
+    // The state in block 5 of a row of zeros, the index of an odd block.
+    uint8_t packed[10] = {};
+    packed[2] = static_cast<uint8_t>(state / 2 << 4);
+    packed[4] = static_cast<uint8_t>(state % 2 << 5);
+    std::vector<uint8_t> codes(TernaryCodeBytes(1, 64));
+    UnpackSherry(packed, 1, 64, codes.data());
+    const TernaryView view = {codes.data(), nullptr, 1, 64};
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(naive::Trit(view, 0, 20 + i), states[size_t(4 * state + i)]) << state;
+    }
+  }
+
+  const auto w = Array<float>(c.at("in").at("w"));
+  std::vector<uint8_t> codes(TernaryCodeBytes(1, 128));
+  std::vector<uint16_t> scales(TernaryScaleCount(1, 128));
+  QuantizeSherry(w.data(), 1, 128, codes.data(), scales.data());
+  const TernaryView view = {codes.data(), scales.data(), 1, 128};
+  EXPECT_EQ(Trits(view), Array<int>(c.at("out").at("t")));
+  const double scale = c.at("out").at("scale");
+  EXPECT_NEAR(naive::Mu<double>(view, 0, 0), scale, scale * 0x1p-11) << "the nearest half";
+  const auto wide = Array<double>(c.at("in").at("w"));
+  int trits[128];
+  EXPECT_NEAR(naive::SherryGroup(wide.data(), 128, trits), scale, 1e-15);
+  EXPECT_EQ(std::vector<int>(trits, trits + 128), Array<int>(c.at("out").at("t")));
+
+  std::vector<uint8_t> packed(SherryBytes(1, 128));
+  ASSERT_EQ(packed.size(), 20u);  // 1.25 bits a weight
+  PackSherry(codes.data(), 1, 128, packed.data());
+  const auto index = Array<int>(c.at("out").at("index")), flip = Array<int>(c.at("out").at("flip"));
+  for (size_t b = 0; b < 32; ++b) {
+    const uint8_t* five = packed.data() + b / 8 * 5;
+    EXPECT_EQ(five[b % 8 / 2] >> (b % 2 * 4) & 15, index[b]) << b;
+    EXPECT_EQ(five[4] >> (b % 8) & 1, flip[b]) << b;
+  }
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ namespace chimera {
 struct QuantizeKernels {
   void (*weights)(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
                   int tile_begin, int tile_end);
+  void (*sherry)(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
+                 int tile_begin, int tile_end);
   void (*weights_back)(const TernaryView& w, int tile_begin, int tile_end, float* out);
   void (*weights_back_bf16)(const TernaryView& w, int tile_begin, int tile_end, uint16_t* out);
   void (*activations)(const float* x, int n_tokens, int cols, int8_t* q, float* s, int32_t* sums);

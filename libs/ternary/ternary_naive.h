@@ -84,6 +84,23 @@ Float QuantizeBlock(const Float* x, int8_t* q) {
   return s;
 }
 
+// The trits of one group and its scale before rounding (8.3, Sherry); w holds no NaN.
+template <typename Float>
+Float SherryGroup(const Float* w, int width, int* trits) {
+  Float kept = 0;
+  for (int b = 0; b < width; b += 4) {
+    int zero = b;
+    for (int i = b + 1; i < b + 4; ++i) {
+      if (std::fabs(w[i]) < std::fabs(w[zero])) zero = i;
+    }
+    for (int i = b; i < b + 4; ++i) {
+      trits[i] = i == zero ? 0 : w[i] < 0 ? -1 : 1;
+      if (i != zero) kept += std::fabs(w[i]);
+    }
+  }
+  return kept / (static_cast<Float>(0.75) * static_cast<Float>(width));
+}
+
 // Straight-through gradients (8.2): dX = dY (mu t), [tokens][cols].
 template <typename Float>
 std::vector<Float> BackwardX(const TernaryView& w, int n_tokens, const Float* dy) {

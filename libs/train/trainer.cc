@@ -155,6 +155,8 @@ class Run final : private BatchLoss {
 
   absl::Status TrainStep() {
     batch_ = batches_.At(step_);
+    const int64_t last = std::max<int64_t>(1, recipe_.StepsTotal() - 1);
+    parameters_.SetProgress(static_cast<double>(step_) / static_cast<double>(last));
     const StepResult result = optimizer_->Step(&exec_, step_ + 1, this);
     if (!std::isfinite(result.loss)) {
       return absl::InternalError(absl::StrCat("training loss is not finite at step ", step_ + 1,
@@ -207,6 +209,7 @@ class Run final : private BatchLoss {
   }
 
   double Validate(int64_t bytes_max) {
+    parameters_.SetProgress(1.0);  // the model as it would be exported
     network_.Prepare(&exec_);
     const double bpb = ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_,
                                      bytes_max);

@@ -2,9 +2,12 @@
 // says.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <filesystem>
 
 #include "base/file.h"
+#include "model/model_testing.h"
+#include "model/repack.h"
 #include "train/eval.h"
 
 namespace chimera {
@@ -37,6 +40,22 @@ TEST(ShippedModel, SignatureIsUnchanged) {
     ExecContext exec(threads);
     EXPECT_EQ(ModelSignature(*model, &exec) + "\n", *expected) << threads << " threads";
   }
+}
+
+// In 1.6 bits a weight it is a fifth smaller and says the same.
+TEST(ShippedModel, Base3PackingKeepsTheSignature) {
+  const auto model = Shipped();
+  ASSERT_NE(model, nullptr);
+  const std::string folder = TestFolder("shipped_base3");
+  ASSERT_TRUE(RepackModel(kFolder, TernaryPacking::kBase3, folder).ok());
+  auto packed = Model::Load(folder);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  ExecContext exec(1);
+  EXPECT_EQ(ModelSignature(**packed, &exec), ModelSignature(*model, &exec));
+  std::printf("weights.b158: %lld bytes, packed %lld\n",
+              static_cast<long long>(model->weight_bytes()),
+              static_cast<long long>((*packed)->weight_bytes()));
+  EXPECT_LT((*packed)->weight_bytes() * 100, model->weight_bytes() * 90);
 }
 
 TEST(ShippedModel, BeginningOfTheHeldOutBooks) {

@@ -1,0 +1,42 @@
+// Denser packings of trits, for files (docs/formats/ternary.md; math-backbone 8.3). Kernels read
+// the rows-in-lanes codes of ternary.h; these functions go between the two, exactly, in both
+// directions. Sizes and pointers as ternary.h: rows >= 1, cols a multiple of 64 up to
+// kTernaryMaxCols, borrowed, no overlap. Codes hold TernaryCodeBytes(rows, cols); padded rows are
+// written as t = 0 and not read. Nothing allocates. Thread-safe. Free of Abseil.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ternary/ternary.h"
+
+namespace chimera {
+
+// Five trits a byte: 1.6 bits a weight.
+static constexpr size_t Base3RowBytes(int cols) { return static_cast<size_t>(cols + 4) / 5; }
+static constexpr size_t Base3Bytes(int rows, int cols) {
+  return static_cast<size_t>(rows) * Base3RowBytes(cols);
+}
+
+// The byte of five trits as digits t + 1, the first most significant, and back: base-3 digits are 0
+// to 2, and only 243 bytes stand for any (Base3Valid).
+uint8_t Base3Byte(const uint8_t digits[5]);
+void Base3Digits(uint8_t byte, uint8_t digits[5]);
+bool Base3Valid(uint8_t byte);
+
+void PackBase3(const uint8_t* codes, int rows, int cols, uint8_t* packed);
+// False when a byte stands for no five trits or a trit beyond the last column is not 0; the codes
+// are unspecified then.
+bool UnpackBase3(const uint8_t* packed, int rows, int cols, uint8_t* codes);
+
+// Five bits a block of four columns with exactly one zero: 1.25 bits a weight. The codes must come
+// from QuantizeSherry or UnpackSherry.
+static constexpr size_t SherryRowBytes(int cols) { return static_cast<size_t>(cols) / 32 * 5; }
+static constexpr size_t SherryBytes(int rows, int cols) {
+  return static_cast<size_t>(rows) * SherryRowBytes(cols);
+}
+
+void PackSherry(const uint8_t* codes, int rows, int cols, uint8_t* packed);
+void UnpackSherry(const uint8_t* packed, int rows, int cols, uint8_t* codes);
+
+}  // namespace chimera
