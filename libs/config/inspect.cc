@@ -192,8 +192,8 @@ ParameterCounts CountParameters(const ModelConfig& m) {
     (is_moe ? p.moe : p.ffn) += ffn.Total();
     if (is_moe) p.moe_active += touched;
     p.norms += 2 * d;
-    p.hgf += CountCorrections(m, i, m.moe.n_routed + m.moe.n_shared);
-    (InLoop(m, i) ? looped : once) += CountCorrections(m, i, m.moe.top_k + m.moe.n_shared);
+    p.hgf += CountCorrections(m, i);
+    (m.loop.Contains(i) ? looped : once) += CountCorrections(m, i);
     p.ternary += mixer.ternary + ffn.ternary;
     (m.loop.Contains(i) ? looped : once) += mixer.Total() + touched + 2 * d;
   }

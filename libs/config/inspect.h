@@ -71,9 +71,9 @@ struct ModelReport {
   std::string trainable;  // empty, or why today's trainer refuses the model
 };
 
-// Weights of the corrections of one layer with this many experts that a token touches or that are
-// stored; 0 unless quantization.hgf_correction is on. Maps that read one vector count as one.
-int64_t CountCorrections(const ModelConfig& model, int layer, int experts);
+// Weights of the corrections of one layer; routed experts have none;
+// 0 unless quantization.hgf_correction is on. Maps that read one vector count as one.
+int64_t CountCorrections(const ModelConfig& model, int layer);
 // Bits a ternary weight takes in the file, with its share of the scale.
 double FileBitsPerTernary(const QuantConfig& quant);
 

@@ -16,14 +16,15 @@ int64_t SwigluCorrections(int64_t d_model, int64_t width) {
 
 }  // namespace
 
-int64_t CountCorrections(const ModelConfig& m, int layer, int experts) {
+int64_t CountCorrections(const ModelConfig& m, int layer) {
   if (!m.quant.enabled || !m.quant.hgf) return 0;
   const auto at = static_cast<size_t>(layer);
   const int64_t d = m.d_model, kv = int64_t{m.tm.kv_heads} * m.head_dim;
   // q, k, v, gate in one map; a TM layer's reads and window in one (math-backbone 3.2).
   const int64_t in = m.layers[at] == LayerKind::kTitans ? 4 * d + 2 * kv : 4 * d;
-  const int64_t ffn = m.ffn[at] == FfnKind::kMoe ? experts * SwigluCorrections(d, m.moe.d_expert)
-                                                 : SwigluCorrections(d, m.d_ff);
+  // Routed experts go without; the shared ones are one feed-forward.
+  const int64_t width = m.ffn[at] == FfnKind::kMoe ? m.moe.n_shared * m.moe.d_expert : m.d_ff;
+  const int64_t ffn = width == 0 ? 0 : SwigluCorrections(d, width);
   return Correction(in, d) + Correction(d, d) + ffn;
 }
 
