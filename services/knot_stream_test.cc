@@ -139,7 +139,7 @@ TEST_F(KnotStreamTest, PassesOfAnyLengthAgreeLocallyAndRemotely) {
   for (Knot* knot :
        {static_cast<Knot*>(serving_->local.get()), static_cast<Knot*>(serving_->remote.get())}) {
     for (const size_t piece : {tokens.size(), size_t{64}, size_t{50}, size_t{1}}) {
-      auto stream = knot->Open("", Clock::Real().NowNs() + int64_t{10} * 1000000000);
+      auto stream = knot->Open("", Clock::Real().NowNs() + int64_t{10} * 1000000000, 0);
       ASSERT_TRUE(stream.ok()) << stream.status();
       NodeDistribution last;
       for (size_t at = 0; at < tokens.size(); at += piece) {

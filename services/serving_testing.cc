@@ -58,9 +58,9 @@ class EndlessKnot final : public Knot {
   EndlessKnot(Knot* knot, int eot) : knot_(knot), eot_(eot) {}
 
   absl::StatusOr<KnotModelInfo> CurrentModel() override { return knot_->CurrentModel(); }
-  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
-                                                   int64_t deadline_ns) override {
-    auto stream = knot_->Open(model_id, deadline_ns);
+  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id, int64_t deadline_ns,
+                                                   int loops) override {
+    auto stream = knot_->Open(model_id, deadline_ns, loops);
     if (!stream.ok()) return stream.status();
     return std::make_unique<EndlessStream>(*std::move(stream), eot_);
   }

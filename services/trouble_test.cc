@@ -249,7 +249,7 @@ INSTANTIATE_TEST_SUITE_P(Knots, Trouble, testing::Bool(),
 class StalledKnot final : public Knot {
  public:
   absl::StatusOr<KnotModelInfo> CurrentModel() override { return Stall(); }
-  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string&, int64_t) override {
+  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string&, int64_t, int) override {
     return Stall();
   }
   absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string&) override { return Stall(); }

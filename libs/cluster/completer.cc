@@ -137,7 +137,7 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Completer::OpenStream(
     CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFrontend> frontend,
                              frontends_.Get(request.model_id));
     absl::StatusOr<std::unique_ptr<KnotStream>> opened =
-        knot_->Open(frontend->model_id, request.deadline_ns);
+        knot_->Open(frontend->model_id, request.deadline_ns, 0);
     if (opened.ok()) {
       *stream = *std::move(opened);
       return frontend;

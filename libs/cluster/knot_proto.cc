@@ -43,6 +43,7 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   out->set_commit_node(request.commit_node);
   out->set_commit_all(request.commit_all);
   out->set_loops(request.loops);
+  out->set_exit_early(request.exit_early);
   knot::v1::Transform* transform = out->mutable_transform();
   transform->set_temperature(request.transform.temperature);
   transform->set_repetition_penalty(request.transform.repetition_penalty);
@@ -74,6 +75,7 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in) {
   out.commit_node = in.commit_node();
   out.commit_all = in.commit_all();
   out.loops = in.loops();
+  out.exit_early = in.exit_early();
   if (in.has_transform()) {
     out.transform.temperature = in.transform().temperature();
     out.transform.repetition_penalty = in.transform().repetition_penalty();

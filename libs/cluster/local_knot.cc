@@ -33,6 +33,12 @@ struct LocalKnot::Core {
     loaded.push_back(model);
     max_streams =
         options.max_streams > 0 ? options.max_streams : model->config().deployment.max_streams;
+    RaiseBudget(*model);
+  }
+
+  // A published model may have larger states; running streams keep theirs.
+  void RaiseBudget(const Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    budget_bytes = std::max(budget_bytes, BraidState::Bytes(model.shape()) * max_streams);
   }
 
   // The model of this id if anybody still holds it.
@@ -50,12 +56,37 @@ struct LocalKnot::Core {
         absl::StrCat("model ", id.substr(0, 64), " is not served, current is ", current->id()));
   }
 
+  // A slot, and room for its state: streams that may loop more often take the room of several
+  // (DESIGN D14).
+  absl::Status Admit(int64_t bytes) {
+    MutexLock lock(&mutex);
+    if (running.load() >= max_streams) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("all ", max_streams, " stream slots of the knot are taken"));
+    }
+    if (state_bytes + bytes > budget_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("a stream of ", bytes, " bytes exceeds the knot's budget of ", budget_bytes,
+                       " bytes of state, of which ", state_bytes, " are taken"));
+    }
+    state_bytes += bytes;
+    running.fetch_add(1);
+    return absl::OkStatus();
+  }
+  void Release(int64_t bytes) {
+    MutexLock lock(&mutex);
+    state_bytes -= bytes;
+    running.fetch_sub(1);
+  }
+
   const LocalKnotOptions options;
   MetricsSink* const metrics;
   ComputeGate gate;
-  std::atomic<int> running{0};
+  std::atomic<int> running{0};  // written under the mutex
   int max_streams = 0;
   mutable Mutex mutex;
+  int64_t state_bytes ABSL_GUARDED_BY(mutex) = 0;   // of the running streams
+  int64_t budget_bytes ABSL_GUARDED_BY(mutex) = 0;  // every slot with the default loops
   std::shared_ptr<const Model> current ABSL_GUARDED_BY(mutex);
   std::vector<std::weak_ptr<const Model>> loaded ABSL_GUARDED_BY(mutex);
 };
@@ -99,20 +130,24 @@ const std::string& LocalKnot::data_dir() const { return core_->options.data_dir;
 absl::StatusOr<KnotModelInfo> LocalKnot::CurrentModel() { return Info(); }
 
 absl::StatusOr<std::unique_ptr<KnotStream>> LocalKnot::Open(const std::string& model_id,
-                                                            int64_t deadline_ns) {
+                                                            int64_t deadline_ns, int loops) {
   std::shared_ptr<const Model> model;
   {
     MutexLock lock(&core_->mutex);
     if (!model_id.empty() && model_id != core_->current->id()) return core_->Mismatch(model_id);
     model = core_->current;
   }
-  if (core_->running.fetch_add(1) >= core_->max_streams) {
-    core_->running.fetch_sub(1);
-    return absl::ResourceExhaustedError(
-        absl::StrCat("all ", core_->max_streams, " stream slots of the knot are taken"));
+  const int loops_max = model->shape().loop.loops_max;
+  if (loops < 0 || loops > loops_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("loops ", loops, " is outside 1..", loops_max, " of model ",
+                     model->shape().name));
   }
-  return std::make_unique<LocalStream>(std::move(model), &core_->gate, core_->metrics, deadline_ns,
-                                       [core = core_] { core->running.fetch_sub(1); });
+  const int64_t bytes = BraidState::Bytes(model->shape(), loops);
+  CHIMERA_RETURN_IF_ERROR(core_->Admit(bytes));
+  return std::make_unique<LocalStream>(std::move(model), loops, &core_->gate, core_->metrics,
+                                       deadline_ns,
+                                       [core = core_, bytes] { core->Release(bytes); });
 }
 
 absl::StatusOr<std::vector<ModelFile>> LocalKnot::FetchModel(const std::string& model_id) {
@@ -155,6 +190,7 @@ absl::StatusOr<std::string> LocalKnot::Adopt(const std::string& folder) {
     core_->current = model;
     std::erase_if(core_->loaded, [](const auto& weak) { return weak.expired(); });
     core_->loaded.push_back(model);
+    core_->RaiseBudget(*model);
   }
   LogInfo(absl::StrCat("model ", Short(id), " (", model->shape().name, ") is current, it replaces ",
                        Short(replaced)));

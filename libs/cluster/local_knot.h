@@ -32,8 +32,8 @@ class LocalKnot final : public Knot {
   ~LocalKnot() override;
 
   absl::StatusOr<KnotModelInfo> CurrentModel() override;
-  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
-                                                   int64_t deadline_ns) override;
+  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id, int64_t deadline_ns,
+                                                   int loops) override;
   absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) override;
   absl::StatusOr<std::string> Publish(const std::string& folder) override;
   // The same for a folder that is in its final place already (cluster/model_transfer.h).

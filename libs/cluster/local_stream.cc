@@ -9,11 +9,11 @@
 namespace chimera {
 namespace {
 
-constexpr size_t kHistoryMax = 4 * kPenaltyWindow;
+constexpr int kWindow = 16;  // a window ends at the next position divisible by it (DESIGN D20)
 
 }  // namespace
 
-LocalStream::LocalStream(std::shared_ptr<const Model> model, ComputeGate* gate,
+LocalStream::LocalStream(std::shared_ptr<const Model> model, int loops, ComputeGate* gate,
                          MetricsSink* metrics, int64_t deadline_ns, std::function<void()> on_close)
     : model_(std::move(model)),
       gate_(gate),
@@ -21,13 +21,13 @@ LocalStream::LocalStream(std::shared_ptr<const Model> model, ComputeGate* gate,
       deadline_ns_(deadline_ns),
       on_close_(std::move(on_close)),
       exec_(1),
-      state_(model_->shape()),
+      state_(model_->shape(), loops),
       stepper_(*model_, &exec_),
       transformer_(model_->shape().vocab_size,
                    {model_->config().tokens.n_ranks, model_->config().tokens.eot}),
       logits_(static_cast<size_t>(model_->shape().vocab_size)) {
   state_.Reset();
-  history_.reserve(kHistoryMax + kVerifyNodesMax);
+  history_.reserve(2 * RecentMax() + kVerifyNodesMax);
   piece_.reserve(Stepper::kPrefillMax);
 }
 
@@ -48,29 +48,43 @@ absl::Status LocalStream::Stopped() const {
   return absl::DeadlineExceededError("the request's deadline passed");
 }
 
+size_t LocalStream::RecentMax() const {
+  return static_cast<size_t>(model_->shape().recent_tokens);
+}
+
 absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   const size_t n = request.nodes.size();
   if (n < 1 || n > static_cast<size_t>(kVerifyNodesMax)) {
     return absl::InvalidArgumentError(
         absl::StrCat("a pass of ", n, " nodes is outside 1..", kVerifyNodesMax));
   }
-  if (!request.commit_all || request.commit_node != -1) {
-    return absl::InvalidArgumentError(
-        "token trees are not served by this build: commit_all must be true and commit_node -1");
+  if (request.loops < 0 || request.loops > state_.loops()) {
+    return absl::InvalidArgumentError(absl::StrCat("loops ", request.loops, " exceeds the ",
+                                                   state_.loops(), " this stream was opened for"));
   }
-  if (request.loops != 0 && request.loops != 1) {
+  if (request.exit_early && (n != 1 || !request.commit_all)) {
+    return absl::InvalidArgumentError("exit_early takes a pass of one committed node");
+  }
+  const int in_window = window_.has_value() ? window_->n_nodes() : 0;
+  if (request.commit_node < -1 || request.commit_node >= in_window) {
     return absl::InvalidArgumentError(
-        absl::StrCat("loops ", request.loops, " exceeds 1: this model has no loops"));
+        absl::StrCat("commit_node ", request.commit_node, " is outside the last window of ",
+                     in_window, " nodes"));
   }
   CHIMERA_RETURN_IF_ERROR(ValidateTransform(request.transform));
+  CHIMERA_RETURN_IF_ERROR(ValidateNodes(request));
+  return request.commit_all ? absl::OkStatus() : ValidateWindow(request);
+}
+
+absl::Status LocalStream::ValidateNodes(const VerifyRequest& request) const {
   const int vocab_size = model_->shape().vocab_size;
   size_t wanted = 0;
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < request.nodes.size(); ++i) {
     const VerifyNode& node = request.nodes[i];
-    if (node.parent != static_cast<int32_t>(i) - 1) {
+    if (request.commit_all && node.parent != static_cast<int32_t>(i) - 1) {
       return absl::InvalidArgumentError(
           absl::StrCat("node ", i, " has parent ", node.parent,
-                       ": token trees are not served by this build, nodes must form a chain"));
+                       ": nodes that are all committed must form a chain"));
     }
     if (node.token_id < 0 || node.token_id >= vocab_size) {
       return absl::InvalidArgumentError(
@@ -85,6 +99,31 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   if (wanted > static_cast<size_t>(kWantedNodesMax)) {
     return absl::InvalidArgumentError(
         absl::StrCat("distributions of ", wanted, " nodes exceed ", kWantedNodesMax));
+  }
+  return absl::OkStatus();
+}
+
+// A window of nodes of which a path may be committed later.
+absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
+  const size_t n = request.nodes.size();
+  if (n > static_cast<size_t>(kTreeNodesMax)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a window of ", n, " nodes exceeds ", kTreeNodesMax));
+  }
+  int32_t parents[kTreeNodesMax];
+  for (size_t i = 0; i < n; ++i) parents[i] = request.nodes[i].parent;
+  const char* problem = TokenTree::Problem(parents, static_cast<int>(n));
+  if (problem != nullptr) return absl::InvalidArgumentError(absl::StrCat("window: ", problem));
+  const TokenTree tree(parents, static_cast<int>(n));
+  int64_t position = position_;
+  if (request.commit_node >= 0) position += window_->depth(request.commit_node) + 1;
+  for (int i = 0; i < tree.n_nodes(); ++i) {
+    if (position % kWindow + tree.depth(i) >= kWindow) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("node ", i, " stands at position ", position + tree.depth(i),
+                       ": a window from ", position, " ends before the next multiple of ",
+                       kWindow));
+    }
   }
   return absl::OkStatus();
 }
@@ -105,10 +144,23 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   transform_ = request.transform;
   hidden_.clear();
   wanted_.clear();
-  if (history_.size() > kHistoryMax - kPenaltyWindow) {
-    history_.erase(history_.begin(), history_.end() - kPenaltyWindow);
+  if (request.commit_node >= 0) CommitWindow(request.commit_node);
+  window_.reset();
+  if (history_.size() > 2 * RecentMax()) {
+    history_.erase(history_.begin(), history_.end() - static_cast<int64_t>(RecentMax()));
   }
-  // A pass much longer than the window still fits: history_ holds all of its nodes.
+  CHIMERA_RETURN_IF_ERROR(request.commit_all ? RunChain(request, result)
+                                             : RunWindow(request, result));
+  result->position = position_;
+  result->tokens_run = static_cast<int>(request.nodes.size());
+  result->loops_run = stepper_.loops_run();
+  result->residual = stepper_.residual();
+  if (metrics_ != nullptr) ReportPass(*result, request.commit_all ? "plain" : "tree");
+  return absl::OkStatus();
+}
+
+// A pass much longer than the window still fits: history_ holds all of its nodes.
+absl::Status LocalStream::RunChain(const VerifyRequest& request, VerifyResult* result) {
   for (size_t at = 0; at < request.nodes.size();) {
     const size_t end = std::min<size_t>(at + Stepper::kPrefillMax, request.nodes.size());
     if (!gate_->Enter(&cancelled_, deadline_ns_)) return Stopped();
@@ -117,16 +169,48 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
     CHIMERA_RETURN_IF_ERROR(status);
     at = end;
   }
-  result->position = position_;
-  result->tokens_run = static_cast<int>(request.nodes.size());
-  result->loops_run = 1;
-  if (metrics_ != nullptr) ReportPass(result->tokens_run);
   return absl::OkStatus();
 }
 
-void LocalStream::ReportPass(int64_t tokens) {
-  metrics_->Count("chimera_knots_total", "plain", static_cast<double>(tokens));
-  metrics_->Observe("chimera_loop_depth", "", 1.0);
+absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* result) {
+  int32_t parents[kTreeNodesMax];
+  window_tokens_.clear();
+  for (size_t i = 0; i < request.nodes.size(); ++i) {
+    parents[i] = request.nodes[i].parent;
+    window_tokens_.push_back(request.nodes[i].token_id);
+  }
+  const TokenTree tree(parents, static_cast<int>(request.nodes.size()));
+  if (!gate_->Enter(&cancelled_, deadline_ns_)) return Stopped();
+  const std::span<const float> rows =
+      stepper_.Tree(&state_, tree, window_tokens_, request.loops);
+  window_ = tree;
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  for (int i = 0; i < tree.n_nodes(); ++i) {
+    if (!request.nodes[static_cast<size_t>(i)].want_distribution) continue;
+    int8_t path[kTreeNodesMax];
+    const int length = tree.Path(i, path);
+    std::vector<int32_t> tokens;
+    for (int j = 0; j < length; ++j) tokens.push_back(window_tokens_[static_cast<size_t>(path[j])]);
+    Want(i, rows.subspan(static_cast<size_t>(i) * d_model, d_model), std::move(tokens));
+  }
+  const absl::Status status = Distributions(0, result);
+  gate_->Leave();
+  return status;
+}
+
+void LocalStream::CommitWindow(int32_t node) {
+  stepper_.CommitTree(&state_, node);
+  int8_t path[kTreeNodesMax];
+  const int length = window_->Path(node, path);
+  for (int i = 0; i < length; ++i) {
+    history_.push_back(window_tokens_[static_cast<size_t>(path[i])]);
+  }
+  position_ += length;
+}
+
+void LocalStream::ReportPass(const VerifyResult& result, const char* kind) {
+  metrics_->Count("chimera_knots_total", kind, static_cast<double>(result.tokens_run));
+  metrics_->Observe("chimera_loop_depth", "", static_cast<double>(result.loops_run));
   if (position_ - reported_position_ < model_->config().diagnostics.report_interval_tokens) return;
   reported_position_ = position_;
   ReportGates();
@@ -145,17 +229,25 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
   piece_.clear();
   for (size_t i = begin; i < end; ++i) piece_.push_back(request.nodes[i].token_id);
   const std::span<const float> rows =
-      piece_.size() == 1 ? stepper_.Step(&state_, piece_[0]) : stepper_.Prefill(&state_, piece_);
+      piece_.size() == 1 ? stepper_.Step(&state_, piece_[0], request.loops, request.exit_early)
+                         : stepper_.Prefill(&state_, piece_, request.loops);
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const size_t first_wanted = wanted_.size();
   for (size_t i = begin; i < end; ++i) {
     history_.push_back(request.nodes[i].token_id);
     ++position_;
     if (!request.nodes[i].want_distribution) continue;
-    const std::span<const float> row = rows.subspan((i - begin) * d_model, d_model);
-    hidden_.insert(hidden_.end(), row.begin(), row.end());
-    wanted_.push_back({static_cast<int32_t>(i), history_.size(), wanted_.size()});
+    Want(static_cast<int32_t>(i), rows.subspan((i - begin) * d_model, d_model), {});
   }
+  return Distributions(first_wanted, result);
+}
+
+void LocalStream::Want(int32_t node, std::span<const float> row, std::vector<int32_t> path) {
+  hidden_.insert(hidden_.end(), row.begin(), row.end());
+  wanted_.push_back({node, history_.size(), std::move(path), wanted_.size()});
+}
+
+absl::Status LocalStream::Distributions(size_t first_wanted, VerifyResult* result) {
   for (size_t w = first_wanted; w < wanted_.size(); ++w) {
     CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
                              Distribution(wanted_[w], 0, transform_.rows_max));
@@ -168,9 +260,15 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
                                                            int count) {
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   stepper_.Logits(std::span(hidden_).subspan(wanted.hidden * d_model, d_model), 1, logits_);
-  const size_t window = std::min<size_t>(kPenaltyWindow, wanted.history_end);
-  const std::span<const int32_t> seen =
+  const size_t window =
+      std::min<size_t>(kPenaltyWindow - wanted.path.size(), wanted.history_end);
+  std::span<const int32_t> seen =
       std::span(history_).subspan(wanted.history_end - window, window);
+  if (!wanted.path.empty()) {
+    seen_.assign(seen.begin(), seen.end());
+    seen_.insert(seen_.end(), wanted.path.begin(), wanted.path.end());
+    seen = seen_;
+  }
   CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
                            transformer_.Apply(logits_, seen, {}, transform_, first, count));
   distribution.node = wanted.node;

@@ -71,9 +71,10 @@ class RemoteStream final : public KnotStream {
     call_->Finish();
   }
 
-  absl::Status Open(const std::string& model_id) {
+  absl::Status Open(const std::string& model_id, int loops) {
     pb::StreamRequest request;
     request.mutable_open()->set_model_id(model_id);
+    request.mutable_open()->set_loops(loops);
     CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(request));
     if (!response.has_opened()) return Unexpected("opened");
     model_id_ = response.opened().model_id();
@@ -146,11 +147,11 @@ absl::StatusOr<KnotModelInfo> RemoteKnot::CurrentModel() {
 }
 
 absl::StatusOr<std::unique_ptr<KnotStream>> RemoteKnot::Open(const std::string& model_id,
-                                                             int64_t deadline_ns) {
+                                                             int64_t deadline_ns, int loops) {
   CHIMERA_RETURN_IF_ERROR(impl_->Connect(deadline_ns));
   auto stream = std::make_unique<RemoteStream>(impl_->what, impl_->stub.get(), impl_, deadline_ns,
                                                impl_->options.stream_timeout_ms);
-  CHIMERA_RETURN_IF_ERROR(stream->Open(model_id));
+  CHIMERA_RETURN_IF_ERROR(stream->Open(model_id, loops));
   return stream;
 }
 

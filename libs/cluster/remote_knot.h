@@ -29,8 +29,8 @@ class RemoteKnot final : public Knot {
   ~RemoteKnot() override;
 
   absl::StatusOr<KnotModelInfo> CurrentModel() override;
-  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
-                                                   int64_t deadline_ns) override;
+  absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id, int64_t deadline_ns,
+                                                   int loops) override;
   absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) override;
   absl::StatusOr<std::string> Publish(const std::string& folder) override;
 

@@ -38,7 +38,8 @@ struct VerifyRequest {
   std::vector<VerifyNode> nodes;
   int32_t commit_node = -1;  // node of the previous pass to commit first; -1: nothing pending
   bool commit_all = true;    // nodes form a chain and all of it is committed after the pass
-  int loops = 0;             // 0: the model's default
+  int loops = 0;             // 0: as many as the stream was opened for
+  bool exit_early = false;   // one node: stop looping once an iteration changes too little
   LogitTransform transform;
 };
 
@@ -100,8 +101,10 @@ class Knot {
   virtual absl::StatusOr<KnotModelInfo> CurrentModel() = 0;
   // model_id empty: the current model. FAILED_PRECONDITION names both ids on a mismatch,
   // RESOURCE_EXHAUSTED when every slot is taken. deadline_ns is on Clock::Real(); 0 means none.
+  // loops: the most iterations of the looped block any pass may ask for, which the stream's state
+  // has room for; 0 is the model's default.
   virtual absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
-                                                           int64_t deadline_ns) = 0;
+                                                           int64_t deadline_ns, int loops) = 0;
   // config.json and tokenizer.model of a model.
   virtual absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) = 0;
   // Takes the model folder, checks it, and makes it current; returns its id.

@@ -91,7 +91,7 @@ absl::Status StreamCall::Open(const pb::Open& open, pb::StreamResponse* response
   if (stream_ != nullptr) return absl::FailedPreconditionError("the stream is open already");
   CHIMERA_ASSIGN_OR_RETURN(const KnotModelInfo info, knot_->CurrentModel());
   CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<KnotStream> stream,
-                           knot_->Open(open.model_id(), deadline_ns_));
+                           knot_->Open(open.model_id(), deadline_ns_, open.loops()));
   pb::Opened* opened = response->mutable_opened();
   opened->set_model_id(stream->model_id());
   if (info.model_id == stream->model_id()) {
