@@ -24,20 +24,6 @@ absl::Status Named(const absl::Status& status, const std::string& name) {
   return absl::Status(status.code(), absl::StrCat(name, ": ", status.message()));
 }
 
-const char* LayerKindLongName(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::kGatedDelta:
-      return "gated_deltanet";
-    case LayerKind::kMlstm:
-      return "xlstm_m";
-    case LayerKind::kTitans:
-      return "titans_mac";
-    case LayerKind::kSpanKnot:
-      return "tsp_span_knot";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 absl::StatusOr<Config> ParseConfig(const std::string& json_text,
@@ -70,18 +56,6 @@ absl::StatusOr<Config> LoadConfig(const std::string& path,
 
 std::string ConfigJson(const Config& config) { return config.text; }
 
-absl::Status CheckTrainable(const ModelConfig& model) {
-  for (size_t i = 0; i < model.layers.size(); ++i) {
-    const LayerKind kind = model.layers[i];
-    if (kind == LayerKind::kGatedDelta || kind == LayerKind::kMlstm) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "layer ", i, " is ", LayerKindName(kind), " (", LayerKindLongName(kind),
-        "): training and serving of TM and SK layers comes with the backbone; use a pattern of GD "
-        "and XM, for example configs/recipes/nano-books.json"));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckTrainable(const Config& config) {
   const Switches& s = config.switches;
   for (const auto& [on, key] : {std::pair{s.byte_level, "byte_level.enabled"},
@@ -91,7 +65,7 @@ absl::Status CheckTrainable(const Config& config) {
           absl::StrCat(key, " = true is not supported yet; docs/config.md names its feature"));
     }
   }
-  return CheckTrainable(config.model);
+  return absl::OkStatus();
 }
 
 const char* LayerKindName(LayerKind kind) {

@@ -156,7 +156,6 @@ std::string ConfigJson(const Config& config);
 
 // OK when today's trainer and server run this model: GD and XM layers, dense FFN, no loops. The
 // overload for Config also refuses switches whose feature is not there yet.
-absl::Status CheckTrainable(const ModelConfig& model);
 absl::Status CheckTrainable(const Config& config);
 
 // "GD", "XM", "TM", "SK"; "dense", "moe".

@@ -20,6 +20,12 @@ constexpr int kLayersMax = 1024;
 constexpr int kDimMax = 1 << 16;
 constexpr int kLoopsMax = 64;
 constexpr int kKvHeadsMax = 8;
+constexpr int kWriteChunk = 16;  // tokens of a memory write, and of a block of the window
+constexpr int kSlotsMax = 64;
+constexpr int kWindowMax = 1024;
+constexpr int kPicks = 2;  // experts of a token
+constexpr int kExpertsMax = 256;
+constexpr int kSketchBitsMax = 8192;
 
 constexpr std::array<std::pair<std::string_view, LayerKind>, 4> kKindNames = {{
     {"gated_deltanet", LayerKind::kGatedDelta},
@@ -223,9 +229,10 @@ void ReadMoe(Reader& root, ModelConfig* m) {
   std::vector<int> layers;
   r.Bool("enabled", &enabled);
   r.Ints("layers", 0, kLayersMax - 1, kLayersMax, &layers);
-  r.Int("n_routed_experts", 1, 1024, &moe.n_routed);
+  r.Int("n_routed_experts", kPicks, kExpertsMax, &moe.n_routed);
   r.Int("n_shared_experts", 0, 64, &moe.n_shared);
-  r.Int("num_experts_per_tok", 1, 1024, &moe.top_k);
+  r.FixedInt("num_experts_per_tok", kPicks);
+  moe.top_k = kPicks;
   r.Int("moe_intermediate_size", kBlock, 4 * kDimMax, &moe.d_expert);
   r.ActsIn("layers: experts are balanced by their bias alone");
   r.FixedString("routing", "noaux_bias");
@@ -233,9 +240,6 @@ void ReadMoe(Reader& root, ModelConfig* m) {
   // Switched off, the section may describe layers this model does not have.
   if (!r.status().ok() || !enabled) return;
   CheckMultiple(r, "moe_intermediate_size", moe.d_expert, kBlock);
-  if (moe.top_k > moe.n_routed) {
-    return r.Fail("num_experts_per_tok", absl::StrCat("exceeds n_routed_experts ", moe.n_routed));
-  }
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string entry = absl::StrCat("layers[", i, "] = ", layers[i]);
     if (layers[i] >= m->n_layers) {
@@ -291,8 +295,9 @@ void ReadMixers(Reader& root, ModelConfig* m) {
     m->tm.decay_linear = core == "decay_linear";
   }
   m->tm.depth = 2;
-  tm.Int("persistent_memory_slots", 0, kDimMax, &m->tm.persistent_slots);
-  tm.Int("local_window_size", 1, 1 << 20, &m->tm.window_len);
+  tm.Int("persistent_memory_slots", 0, kSlotsMax, &m->tm.persistent_slots);
+  tm.Int("local_window_size", kWriteChunk, kWindowMax, &m->tm.window_len);
+  CheckMultiple(tm, "local_window_size", m->tm.window_len, kWriteChunk);
   m->tm.mem_hidden = kBlock;
   // Grouped heads need a divisor of the head count.
   m->tm.kv_heads = std::max(1, std::min(kKvHeadsMax, m->n_heads));
@@ -335,7 +340,7 @@ void ReadSpanKnot(Reader& root, ModelConfig* m) {
   braid.ActsIn("layers: bits of the sketch of SK layers");
   std::string storage;
   float bits = 0;
-  braid.NumberAndText("semantic_sketch", kBlock, 1 << 16, &bits, &storage);
+  braid.NumberAndText("semantic_sketch", kBlock, kSketchBitsMax, &bits, &storage);
   sk.sketch_bits = static_cast<int>(bits);
   if (braid.status().ok()) {
     CheckMultiple(braid, "semantic_sketch", sk.sketch_bits, kBlock);

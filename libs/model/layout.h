@@ -33,8 +33,7 @@ struct TensorSpec {
   bool trainable = true;  // false: no gradient reaches it; the trainer sets it by other means
 };
 
-// In file order: embedding, layers from first to last, final norm. Layers of kinds the network does
-// not build yet are absent; CheckTrainable refuses such configs first.
+// In file order: embedding, layers from first to last, final norm. 
 std::vector<TensorSpec> ModelLayout(const ModelConfig& config);
 
 // "layers.<index>.<rest>"

@@ -34,15 +34,24 @@ Config TestConfigWith(const std::string& quantization_keys, TestShape shape) {
     "backbone": {"layer_pattern": "GD XM", "layer_pattern_repeat": 1, "layer_counts": null,
                  "moe": {"enabled": false}},
     "looping": {"enabled": false},)";
-  const std::string full = R"(
+  const std::string looped = R"(
     "num_hidden_layers": 4,
     "backbone": {"layer_pattern": "GD XM GD GD", "layer_pattern_repeat": 1, "layer_counts": null,
                  "moe": {"layers": [1, 3], "n_routed_experts": 4, "moe_intermediate_size": 64}},
     "looping": {"prelude": [0, 0], "loop": [1, 2], "coda": [3, 3], "loop_range": [1, 4]},)";
+  const std::string full = R"(
+    "num_hidden_layers": 5,
+    "backbone": {"layer_pattern": "GD TM XM SK TM", "layer_pattern_repeat": 1, "layer_counts": null,
+                 "moe": {"layers": [1, 3], "n_routed_experts": 4, "moe_intermediate_size": 64}},
+    "titans": {"persistent_memory_slots": 8, "local_window_size": 32},
+    "braid_state": {"semantic_sketch": [256, "uint64_x4"]},
+    "looping": {"prelude": [0, 0], "loop": [1, 2], "coda": [3, 4], "loop_range": [1, 4]},)";
   const std::string overlay = R"({
     "_name_or_path": "test", "hidden_size": 64, "num_heads": 1, "intermediate_size": 128,
     "initializer_range": 0.08, "vocab_size": 1080, "token_ids": [1024, 1065],)" +
-                              (shape == TestShape::kFull ? full : plain) +
+                              (shape == TestShape::kFull     ? full
+                               : shape == TestShape::kLooped ? looped
+                                                             : plain) +
                               R"("quantization": {)" + quantization_keys + "}}";
   auto base = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/chimera-5.3.json", 1 << 20);
   auto scale = ReadFile(std::string(CHIMERA_SOURCE_DIR) + "/configs/scales/nano.json", 1 << 20);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -24,8 +25,13 @@ std::vector<int32_t> RandomTokens(int n, int vocab) {
   return tokens;
 }
 
-// Depths that change along the text; all ones without a loop.
+// Depths that change along the text; all ones without a loop. Training runs a TM layer inside the
+// loop with one depth a sequence.
 std::vector<uint8_t> Depths(const ModelConfig& config, size_t n) {
+  if (std::find(config.layers.begin(), config.layers.end(), LayerKind::kTitans) !=
+      config.layers.end()) {
+    return std::vector<uint8_t>(n, 3);
+  }
   std::vector<uint8_t> loops;
   for (size_t t = 0; t < n; ++t) {
     loops.push_back(static_cast<uint8_t>(1 + (t / 13) % size_t(config.loop.loops_max)));
@@ -119,7 +125,7 @@ TEST_P(StepTest, ServingEqualsTraining) {
   }
   // Sums rounded differently move an int8 activation now and then, in the full shape also a token
   // to another expert, and up to ten layers of random weights amplify that.
-  EXPECT_LE(difference / double(serve.size()), shape() == TestShape::kFull ? 2e-2 : 5e-3);
+  EXPECT_LE(difference / double(serve.size()), shape() == TestShape::kPlain ? 5e-3 : 2e-2);
   EXPECT_NEAR(serve_sum / train_sum, 1.0, 1e-3);
   if (!quantized()) {
     EXPECT_LE(largest, 1e-3);
@@ -161,10 +167,13 @@ TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, StepTest,
                          testing::Combine(testing::Bool(),
-                                          testing::Values(TestShape::kPlain, TestShape::kFull)),
+                                          testing::Values(TestShape::kPlain, TestShape::kLooped,
+                                                          TestShape::kFull)),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param) ? "Quantized" : "Float") +
-                                  (std::get<1>(info.param) == TestShape::kFull ? "Full" : "Plain");
+                                  (std::get<1>(info.param) == TestShape::kFull     ? "Full"
+                                   : std::get<1>(info.param) == TestShape::kLooped ? "Looped"
+                                                                                   : "Plain");
                          });
 
 // A token that exits early runs as many iterations as it was worth, and equals one that was given
