@@ -268,7 +268,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{R"({"backbone":{"moe":{"layers":[7,3]}}})",
                 "backbone.moe.layers[1] = 3 does not come after 7"},
         BadCase{R"({"backbone":{"moe":{"num_experts_per_tok":17}}})",
-                "backbone.moe.num_experts_per_tok = 17 exceeds n_routed_experts 16"},
+                "backbone.moe.num_experts_per_tok = 17 is not supported, only 2 is"},
         BadCase{R"({"backbone":{"moe":{"moe_intermediate_size":100}}})",
                 "backbone.moe.moe_intermediate_size = 100 must be a multiple of 64"},
         BadCase{R"({"backbone":{"layer_pattern":"GD QQ GD TM GD XM GD SK"}})",

@@ -186,7 +186,7 @@ TEST(Inspect, ReportOfBase) {
   const LabelRow& total = *(report->labels.end() - 3);
   EXPECT_EQ(total.key, "memory_budget_mb.total");
   EXPECT_NEAR(std::stod(total.measured), rest + counted, 0.11);
-  EXPECT_THAT(text, HasSubstr("no - layer 3 is TM"));
+  EXPECT_THAT(text, HasSubstr("Trainable today: yes"));
 }
 
 TEST(Inspect, JsonReport) {
@@ -203,7 +203,7 @@ TEST(Inspect, JsonReport) {
   EXPECT_EQ(json["pending_keys"], report->pending_keys);
   EXPECT_EQ(json["layers"].size(), 8u);
   EXPECT_EQ(json["layers"][3]["mixer"], "TM");
-  EXPECT_EQ(json["trainable"], false);
+  EXPECT_EQ(json["trainable"], true);
 }
 
 }  // namespace

@@ -128,7 +128,8 @@ TEST_P(StepTest, ServingEqualsTraining) {
   EXPECT_LE(difference / double(serve.size()), shape() == TestShape::kPlain ? 5e-3 : 2e-2);
   EXPECT_NEAR(serve_sum / train_sum, 1.0, 1e-3);
   if (!quantized()) {
-    EXPECT_LE(largest, 1e-3);
+    // Rings and sketches are of integers and bits whatever the switch says.
+    EXPECT_LE(largest, shape() == TestShape::kFull ? 3e-2 : 1e-3);
   }
 }
 

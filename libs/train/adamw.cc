@@ -63,7 +63,7 @@ double AdamW::Apply(ExecContext* exec, int64_t t) {
     step.correction2 = static_cast<float>(1.0 / (1.0 - std::pow(options_.beta2, t)));
     step.grad_scale = clip > 0 && norm > clip ? static_cast<float>(clip / norm) : 1.0f;
     for (const Parameters::Entry& e : parameters_->entries()) {
-      if (e.frozen) continue;
+      if (e.frozen || !e.spec.trainable) continue;
       step.weight_decay = e.spec.decay ? static_cast<float>(options_.weight_decay) : 0.0f;
       exec->ParallelFor((e.size + kBlock - 1) / kBlock, [&](int64_t b) {
         const int64_t at = e.offset + b * kBlock;

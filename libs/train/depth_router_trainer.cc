@@ -12,6 +12,7 @@
 #include "tensor/kernels.h"
 #include "tensor/matmul.h"
 #include "train/adamw.h"
+#include "train/optimizer.h"
 
 namespace chimera {
 namespace {
@@ -84,7 +85,7 @@ class Fit {
     const int64_t rows = static_cast<int64_t>(train_.size());
     batch_ = std::min<int64_t>(options_.batch_rows, rows);
     const int64_t per_epoch = rows / batch_;
-    AdamWOptions schedule;
+    LearningRateSchedule schedule;
     schedule.lr = options_.lr;
     schedule.steps_total = per_epoch * options_.epochs;
     schedule.warmup_steps = schedule.steps_total / 20;
@@ -220,7 +221,7 @@ class Fit {
     return loss / static_cast<double>(batch_);
   }
 
-  void Update(const AdamWOptions& schedule, int64_t t) {
+  void Update(const LearningRateSchedule& schedule, int64_t t) {
     AdamWStep step;
     step.lr = static_cast<float>(LearningRate(schedule, t));
     step.beta1 = 0.9f;

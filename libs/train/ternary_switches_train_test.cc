@@ -137,18 +137,31 @@ TEST_F(TernarySwitchesTrain, StoppedAndResumedEqualsUndisturbed) {
   }
 }
 
+// A loss whose gradient is one half everywhere.
+class Slope final : public BatchLoss {
+ public:
+  explicit Slope(Parameters* parameters) : parameters_(parameters) {}
+  double Evaluate(bool) override { return 1.0; }
+  void Backward() override {
+    std::fill(parameters_->grads().begin(), parameters_->grads().end(), 0.5f);
+  }
+
+ private:
+  Parameters* parameters_;
+};
+
 // Frozen means frozen: no decay, no momentum.
 TEST(AdamW, FrozenParametersStay) {
   const ModelConfig config = TestConfigWith(kHgf).model;
   Parameters parameters(config);
   parameters.Initialize(config, 1);
-  AdamW adamw({.lr = 0.01}, parameters);
+  AdamW adamw({.schedule = {.lr = 0.01, .steps_total = 2}}, &parameters);
+  Slope loss(&parameters);
   ExecContext exec(1);
   for (int64_t step = 1; step <= 2; ++step) {
     parameters.SetProgress(step == 1 ? 0.5 : 0.9);
     const std::vector<float> before(parameters.values().begin(), parameters.values().end());
-    std::fill(parameters.grads().begin(), parameters.grads().end(), 0.5f);
-    adamw.Step(&exec, step, &parameters);
+    adamw.Step(&exec, step, &loss);
     int still = 0;
     for (const Parameters::Entry& e : parameters.entries()) {
       const auto at = static_cast<size_t>(e.offset);

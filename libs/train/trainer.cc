@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "base/string_view.h"
 #include "model/model.h"
 #include "model/weight_file.h"
 #include "tensor/matmul.h"
@@ -201,7 +200,7 @@ class Run final : private BatchLoss {
     balance_.Discard();
     if (absl::IsInvalidArgument(report.status())) {
       LogWarning(absl::StrCat("the depth router stays untrained: ",
-                              ToStd(report.status().message())));
+                              report.status().message()));
       return absl::OkStatus();
     }
     if (!report.ok()) return report.status();
