@@ -236,6 +236,24 @@ int64_t TitansStateFloats(const TitansShape& shape) {
   return TitansMemoryFloats(shape) + TitansRingFloats(shape);
 }
 
+const char* TitansMemoryProblem(int64_t position, const float* memory) {
+  const auto header = ReadHeader<TitansMemoryHeader>(memory);
+  if (header.started < 0 || header.started > 1) return "memory is neither fresh nor started";
+  if (header.pending < 0 || header.pending > kTitansChunk) return "write chunk holds too many tokens";
+  if (header.position != (header.started == 0 ? 0 : position)) return "memory is at another position";
+  return nullptr;
+}
+
+const char* TitansRingProblem(int64_t position, const float* ring) {
+  const auto header = ReadHeader<TitansRingHeader>(ring);
+  if (header.started < 0 || header.started > 1) return "ring is neither fresh nor started";
+  if (header.block_count < 0 || header.block_count > kTitansChunk) {
+    return "block holds too many tokens";
+  }
+  if (header.block < 0 || header.block > position / kTitansChunk) return "block lies ahead";
+  return nullptr;
+}
+
 int64_t TitansPosition(const float* memory) {
   return ReadHeader<TitansMemoryHeader>(memory).position;
 }

@@ -82,6 +82,11 @@ int64_t TitansRingFloats(const TitansShape& shape);
 // Both, memory first: the state of a layer outside loops and of iteration 1.
 int64_t TitansStateFloats(const TitansShape& shape);
 
+// What is wrong with slabs that came from outside at this position, null when they may be used: the
+// counters in them are indices. ring: of any iteration.
+const char* TitansMemoryProblem(int64_t position, const float* memory);
+const char* TitansRingProblem(int64_t position, const float* ring);
+
 enum class TitansUse {
   kWrite,     // the memory learns
   kFrozen,    // the memory keeps its first weights; still owned and counted

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "layers/titans.h"
 
 namespace chimera {
 namespace {
@@ -17,6 +18,7 @@ constexpr char kMagic[8] = {'C', 'H', 'I', 'M', 'S', 'N', 'A', 'P'};
 constexpr uint32_t kVersion = 1;
 constexpr uint32_t kByteOrder = 0x01020304;
 constexpr size_t kHashedFrom = 24;
+constexpr uint64_t kPositionMax = uint64_t{1} << 30;  // rings count positions in 32 bits
 
 struct Header {
   char magic[8];
@@ -82,11 +84,27 @@ absl::Status CheckFit(const Model& model, const Header& h) {
     return Corrupt(absl::StrCat("surface half of ", h.surface_bytes, " bytes exceeds ",
                                 kSurfaceHalfMax));
   }
-  if (h.position > uint64_t{INT64_MAX}) return Corrupt("position is out of range");
+  if (h.position > kPositionMax) {
+    return Corrupt(absl::StrCat("position ", h.position, " exceeds ", kPositionMax));
+  }
   const uint64_t expected =
       sizeof(Header) + 4 * floats + uint64_t{4} * h.n_recent + h.surface_bytes;
   if (h.total_bytes != expected) {
     return Corrupt(absl::StrCat("has ", h.total_bytes, " bytes, its counts need ", expected));
+  }
+  return absl::OkStatus();
+}
+
+// Counters among the floats that layers use as indices.
+absl::Status CheckCounters(const ModelConfig& c, BraidState* state) {
+  for (int i = 0; i < c.n_layers; ++i) {
+    if (c.layers[static_cast<size_t>(i)] != LayerKind::kTitans) continue;
+    const char* problem = TitansMemoryProblem(state->position(), state->memory(i).data());
+    const int iterations = c.loop.Contains(i) ? state->loops() : 1;
+    for (int n = 0; n < iterations && problem == nullptr; ++n) {
+      problem = TitansRingProblem(state->position(), state->layer(i, n).data());
+    }
+    if (problem != nullptr) return Corrupt(absl::StrCat("layer ", i, ": ", problem));
   }
   return absl::OkStatus();
 }
@@ -136,6 +154,7 @@ absl::StatusOr<Snapshot> ReadSnapshot(const Model& model, std::string_view bytes
   std::memcpy(snapshot.state.floats().data(), at, h.n_floats * 4);
   at += h.n_floats * 4;
   snapshot.state.set_position(static_cast<int64_t>(h.position));
+  CHIMERA_RETURN_IF_ERROR(CheckCounters(model.shape(), &snapshot.state));
   snapshot.recent.resize(h.n_recent);
   std::memcpy(snapshot.recent.data(), at, size_t{4} * h.n_recent);
   at += size_t{4} * h.n_recent;

@@ -166,6 +166,59 @@ TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
   EXPECT_NE(before[89], after[89]);
 }
 
+// A window of drafts: every node has the bits of plain decoding along its path, and the committed
+// state those of the accepted path, also when nothing was accepted before.
+TEST_P(StepTest, WindowsEqualPlainDecode) {
+  const auto model = Load();
+  const auto tokens = RandomTokens(400, 1024);
+  ExecContext exec(1);
+  Stepper plain(*model, &exec), drafts(*model, &exec);
+  BraidState a(model->shape()), b(model->shape());
+  const PhiloxStream rng(31, RngPurpose::kDataShuffle, 0);
+  size_t at = 0;
+  uint64_t draw = 0;
+  while (at + 64 < tokens.size()) {
+    // The text goes on under the first child of each node; the others are wrong guesses.
+    const int room = static_cast<int>(16 - b.position() % 16);
+    const int n = 1 + static_cast<int>(rng.Word(draw++) % uint32_t(room));
+    std::vector<int32_t> parents, ids;
+    std::vector<size_t> main_line;
+    for (int depth = 0; depth < n; ++depth) {
+      const int32_t parent = depth == 0 ? -1 : static_cast<int32_t>(main_line.back());
+      main_line.push_back(parents.size());
+      parents.push_back(parent);
+      ids.push_back(tokens[at + size_t(depth)]);
+      if (rng.Word(draw++) % 2 == 0) {
+        parents.push_back(parent);
+        ids.push_back((tokens[at + size_t(depth)] + 3) % 1024);
+      }
+    }
+    const TokenTree tree(parents.data(), static_cast<int>(parents.size()));
+    const auto hidden = drafts.Tree(&b, tree, ids);
+    const std::vector<float> rows(hidden.begin(), hidden.end());
+    const auto d = static_cast<size_t>(model->shape().d_model);
+    for (int leaf = 0; leaf < tree.n_nodes(); ++leaf) {
+      BraidState walk = a;
+      std::span<const float> last;
+      int8_t path[kTreeNodesMax];
+      const int length = tree.Path(leaf, path);
+      for (int i = 0; i < length; ++i) last = plain.Step(&walk, ids[size_t(path[i])]);
+      ASSERT_EQ(std::memcmp(last.data(), rows.data() + size_t(leaf) * d, d * 4), 0) << leaf;
+    }
+    const size_t accepted = rng.Word(draw++) % (uint32_t(n) + 1);
+    if (accepted == 0) {
+      // Nothing fits: plain decoding goes on from the untouched state.
+      drafts.Step(&b, tokens[at]);
+      plain.Step(&a, tokens[at++]);
+    } else {
+      drafts.CommitTree(&b, static_cast<int>(main_line[accepted - 1]));
+      for (size_t i = 0; i < accepted; ++i) plain.Step(&a, tokens[at++]);
+    }
+    ASSERT_EQ(a.position(), b.position());
+    ASSERT_EQ(std::memcmp(a.floats().data(), b.floats().data(), a.floats().size_bytes()), 0) << at;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, StepTest,
                          testing::Combine(testing::Bool(),
                                           testing::Values(TestShape::kPlain, TestShape::kLooped,
