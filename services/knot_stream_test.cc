@@ -93,9 +93,28 @@ TEST_F(KnotStreamTest, HostileNumbersGetASentence) {
               HasSubstr("token -1"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(2)->set_parent(0); }),
               HasSubstr("must form a chain"));
-  EXPECT_THAT(refused([](auto* v) { v->set_commit_all(false); }), HasSubstr("token trees"));
+  EXPECT_THAT(refused([](auto* v) { v->set_commit_node(3); }),
+              HasSubstr("commit_node 3 is outside the last window of 0 nodes"));
+  EXPECT_THAT(refused([](auto* v) { v->set_exit_early(true); }), HasSubstr("one committed node"));
+  EXPECT_THAT(refused([](auto* v) {
+                v->set_commit_all(false);
+                v->mutable_nodes(1)->set_parent(2);
+              }),
+              HasSubstr("window: "));
+  EXPECT_THAT(refused([](auto* v) {
+                v->set_commit_all(false);
+                for (int i = 3; i < 17; ++i) {
+                  v->add_nodes()->set_parent(i - 1);
+                }
+              }),
+              HasSubstr("node 16 stands at position 16: a window from 0 ends before"));
+  EXPECT_THAT(refused([](auto* v) {
+                v->set_commit_all(false);
+                for (int i = 3; i < 65; ++i) v->add_nodes()->set_parent(-1);
+              }),
+              HasSubstr("a window of 65 nodes exceeds 64"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(0)->set_mask_id(7); }), HasSubstr("masks"));
-  EXPECT_THAT(refused([](auto* v) { v->set_loops(3); }), HasSubstr("loops 3 exceeds 1"));
+  EXPECT_THAT(refused([](auto* v) { v->set_loops(3); }), HasSubstr("loops 3 exceeds the 1"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_transform()->set_temperature(-1); }),
               HasSubstr("temperature -1"));
   EXPECT_THAT(refused([](auto* v) {
@@ -173,6 +192,78 @@ TEST_F(KnotStreamTest, PassesOfAnyLengthAgreeLocallyAndRemotely) {
     EXPECT_EQ(result.entropy_bits, results[0].entropy_bits);
   }
   EXPECT_EQ(results[0].allowed_rows, 1025);
+}
+
+// A window of drafts gives each node what a pass of its path gives, and a committed path leaves the
+// stream where those tokens would have, here and over the wire. Penalties see the node's own path.
+TEST(KnotWindows, EqualPlainPassesLocallyAndRemotely) {
+  ServingOptions options;
+  options.max_streams = 4;
+  Serving serving(TestModelFolder("knot_windows", true, 1, TestShape::kFull), options);
+  const auto request = [](const std::vector<int32_t>& tokens, const std::vector<int32_t>& parents) {
+    VerifyRequest out;
+    out.transform.temperature = 0.7f;
+    out.transform.repetition_penalty = 1.5f;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      VerifyNode& node = out.nodes.emplace_back();
+      node.parent = parents.empty() ? static_cast<int32_t>(i) - 1 : parents[i];
+      node.token_id = tokens[i];
+      node.want_distribution = true;
+    }
+    return out;
+  };
+  for (Knot* knot :
+       {static_cast<Knot*>(serving.local.get()), static_cast<Knot*>(serving.remote.get())}) {
+    const int64_t deadline = Clock::Real().NowNs() + int64_t{10} * 1000000000;
+    auto drafts = knot->Open("", deadline, 3), plain = knot->Open("", deadline, 3);
+    ASSERT_TRUE(drafts.ok() && plain.ok()) << drafts.status() << plain.status();
+    // 1024 is the end of text; 7 after it, then the guesses 8 and 9, and 10 after 9.
+    VerifyRequest window = request({1024, 7, 8, 9, 10}, {-1, 0, 1, 1, 3});
+    window.commit_all = false;
+    window.loops = 3;
+    auto guessed = (*drafts)->Verify(window);
+    ASSERT_TRUE(guessed.ok()) << guessed.status();
+    EXPECT_EQ(guessed->position, 0);
+    EXPECT_EQ(guessed->loops_run, 3);
+    ASSERT_EQ(guessed->distributions.size(), 5u);
+    auto known = (*plain)->Verify(request({1024, 7, 9, 10}, {}));
+    ASSERT_TRUE(known.ok()) << known.status();
+    for (const auto& [node, at] : {std::pair{0, 0}, {1, 1}, {3, 2}, {4, 3}}) {
+      EXPECT_EQ(guessed->distributions[size_t(node)].token_ids,
+                known->distributions[size_t(at)].token_ids);
+      EXPECT_EQ(guessed->distributions[size_t(node)].logits,
+                known->distributions[size_t(at)].logits);
+    }
+    VerifyRequest next = request({11}, {});
+    next.commit_node = 4;
+    auto after = (*drafts)->Verify(next);
+    ASSERT_TRUE(after.ok()) << after.status();
+    EXPECT_EQ(after->position, 5);
+    EXPECT_EQ(after->distributions[0].logits,
+              (*plain)->Verify(request({11}, {}))->distributions[0].logits);
+    // A window nobody commits leaves nothing behind.
+    window = request({500, 501}, {});
+    window.commit_all = false;
+    ASSERT_TRUE((*drafts)->Verify(window).ok());
+    EXPECT_EQ((*drafts)->Verify(request({12}, {}))->distributions[0].logits,
+              (*plain)->Verify(request({12}, {}))->distributions[0].logits);
+  }
+}
+
+// Streams that may loop more often take more of the budget of state bytes.
+TEST(KnotWindows, LoopsAreAdmittedByTheBytesOfTheirState) {
+  ServingOptions options;
+  options.max_streams = 3;
+  Serving serving(TestModelFolder("knot_bytes", true, 1, TestShape::kFull), options);
+  const auto open = [&](int loops) { return serving.local->Open("", 0, loops); };
+  EXPECT_THAT(std::string(open(5).status().message()), HasSubstr("loops 5 is outside 1..4"));
+  auto big = open(4), second = open(4);
+  ASSERT_TRUE(big.ok() && second.ok()) << second.status();
+  const absl::Status refused = open(4).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("exceeds the knot's budget of"));
+  second->reset();
+  EXPECT_TRUE(open(0).ok());
 }
 
 }  // namespace
