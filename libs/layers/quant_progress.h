@@ -13,7 +13,7 @@ namespace chimera {
 inline constexpr double kQuantWarmup = 0.1;
 inline constexpr double kGateFreeze = 0.8;
 // Weight of Sherry's residual when it has warmed up (docs/experiments.md).
-inline constexpr double kResidualPeak = 0.1;
+inline constexpr double kResidualPeak = 0.3;
 
 // A value type; the default is the end of the run, which is what serves.
 struct QuantProgress {

@@ -190,6 +190,7 @@ TEST_F(CliTest, WrongUsageIsTwo) {
            {"train", "submit", "--data", "x", "--steps", "0"},
            {"eval", "--model", "x"},
            {"model", "inspect"},
+           {"model", "convert", "x", "--out", "y", "--packing", "base4"},
            {"memory", "forget", "--user", "u"},
            {"bench", "tokenizer", "--text", "x", "--tokenizer", "y", "--runs", "0"}}) {
     const Outcome outcome = Run(arguments);
@@ -204,6 +205,7 @@ TEST_F(CliTest, EveryCommandTeaches) {
            {"eval"},
            {"model", "inspect"},
            {"model", "verify"},
+           {"model", "convert"},
            {"train", "run"},
            {"train", "submit"},
            {"train", "watch"},
@@ -241,6 +243,14 @@ TEST_F(CliTest, ModelEvalAndBenchContracts) {
 
   const Outcome verify = Run({"model", "verify", model, "--json"});
   EXPECT_EQ(json::parse(verify.out, nullptr, false)["model_id"], result["model_id"]);
+  const Outcome convert =
+      Run({"model", "convert", model, "--packing", "base3", "--out", root_ + "/packed", "--json"});
+  ASSERT_EQ(convert.code, 0) << convert.err;
+  const json sizes = json::parse(convert.out, nullptr, false);
+  EXPECT_LT(sizes["weight_bytes"].get<int64_t>(), sizes["weight_bytes_before"].get<int64_t>());
+  const Outcome packed = Run({"model", "verify", root_ + "/packed", "--json"});
+  EXPECT_EQ(json::parse(packed.out, nullptr, false)["signature"],
+            json::parse(verify.out, nullptr, false)["signature"]);
   const Outcome inspect = Run({"model", "inspect", "--model", model, "--json"});
   const json report = json::parse(inspect.out, nullptr, false);
   EXPECT_GT(report["parameters"]["total"].get<int64_t>(), 0);
