@@ -17,7 +17,6 @@
 #include "cluster/signals.h"
 #include "config/config.h"
 #include "config/inspect.h"
-#include "model/repack.h"
 #include "services/cli/commands.h"
 #include "services/cli/model_commands.h"
 #include "services/cli/progress_line.h"
@@ -94,49 +93,6 @@ void AddInspect(CLI::App& model, Command* run) {
       "  chimera model inspect --config configs/chimera-5.3.json --scale nano\n"
       "  chimera model inspect --model models/nano --json");
   sub->callback([flags, run] { *run = [flags] { return RunInspect(*flags); }; });
-}
-
-struct ConvertFlags {
-  std::string from;
-  std::string out;
-  std::string packing;
-  bool json = false;
-};
-
-absl::Status RunConvert(const ConvertFlags& flags) {
-  const TernaryPacking packing =
-      flags.packing == "base3" ? TernaryPacking::kBase3 : TernaryPacking::kRowsInLanes;
-  CHIMERA_ASSIGN_OR_RETURN(const auto before, Model::Load(flags.from));
-  CHIMERA_RETURN_IF_ERROR(RepackModel(flags.from, packing, flags.out).status());
-  CHIMERA_ASSIGN_OR_RETURN(const auto after, Model::Load(flags.out));
-  if (flags.json) {
-    const nlohmann::ordered_json out = {{"model_id", after->id()},
-                                        {"weight_bytes", after->weight_bytes()},
-                                        {"weight_bytes_before", before->weight_bytes()}};
-    std::printf("%s\n", out.dump().c_str());
-    return absl::OkStatus();
-  }
-  std::printf("model %s in %s: %s bytes of weights, %s before\n", after->id().c_str(),
-              flags.out.c_str(), CountText(after->weight_bytes()).c_str(),
-              CountText(before->weight_bytes()).c_str());
-  return absl::OkStatus();
-}
-
-void AddConvert(CLI::App& model, Command* run) {
-  auto flags = std::make_shared<ConvertFlags>();
-  CLI::App* sub = model.add_subcommand("convert", "Copy a model folder in another packing");
-  sub->add_option("folder", flags->from, "Model folder")->required();
-  sub->add_option("--out", flags->out, "New model folder")->required();
-  sub->add_option("--packing", flags->packing, "How ternary weights lie in the file")
-      ->required()
-      ->check(CLI::IsMember({"rows_in_lanes", "base3"}));
-  sub->add_flag("--json", flags->json, "One JSON object: model_id, weight_bytes, ...");
-  sub->footer(
-      "base3 takes 1.6 bits a weight instead of 2 and is repacked when the model is loaded. What\n"
-      "the model says stays the same to the bit.\n\n"
-      "Example:\n"
-      "  chimera model convert models/nano --packing base3 --out /tmp/nano-small");
-  sub->callback([flags, run] { *run = [flags] { return RunConvert(*flags); }; });
 }
 
 void AddVerify(CLI::App& model, Command* run) {

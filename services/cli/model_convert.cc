@@ -1,4 +1,4 @@
-// chimera model convert: makes a model folder of a configuration.
+// chimera model convert: a model folder in another packing, or one of a configuration.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
@@ -12,6 +12,7 @@
 #include "model/braid_state.h"
 #include "model/model.h"
 #include "model/random_model.h"
+#include "model/repack.h"
 #include "services/cli/commands.h"
 #include "services/cli/model_commands.h"
 #include "services/cli/progress_line.h"
@@ -21,7 +22,8 @@ namespace chimera {
 namespace {
 
 struct ConvertFlags {
-  InspectFlags what;
+  InspectFlags what;    // with --random, else what.model is the folder to copy
+  std::string packing;  // of the copy
   bool random = false;
   uint64_t seed = 1;
   std::string out;
@@ -38,7 +40,26 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerFor(const ConvertFlags
   return FindTokenizer(places, config.tokens.n_ranks);
 }
 
-absl::Status RunConvert(const ConvertFlags& flags) {
+absl::Status Repack(const ConvertFlags& flags) {
+  const TernaryPacking packing =
+      flags.packing == "base3" ? TernaryPacking::kBase3 : TernaryPacking::kRowsInLanes;
+  CHIMERA_ASSIGN_OR_RETURN(const auto before, Model::Load(flags.what.model));
+  CHIMERA_RETURN_IF_ERROR(RepackModel(flags.what.model, packing, flags.out).status());
+  CHIMERA_ASSIGN_OR_RETURN(const auto after, Model::Load(flags.out));
+  if (flags.what.json) {
+    const nlohmann::ordered_json out = {{"model_id", after->id()},
+                                        {"weight_bytes", after->weight_bytes()},
+                                        {"weight_bytes_before", before->weight_bytes()}};
+    std::printf("%s\n", out.dump().c_str());
+    return absl::OkStatus();
+  }
+  std::printf("model %s in %s: %s bytes of weights, %s before\n", after->id().c_str(),
+              flags.out.c_str(), CountText(after->weight_bytes()).c_str(),
+              CountText(before->weight_bytes()).c_str());
+  return absl::OkStatus();
+}
+
+absl::Status MakeRandom(const ConvertFlags& flags) {
   CHIMERA_ASSIGN_OR_RETURN(const Config config, LoadInspected(flags.what));
   CHIMERA_RETURN_IF_ERROR(CheckTrainable(config));
   CHIMERA_ASSIGN_OR_RETURN(const ModelReport report, BuildReport(config));
@@ -69,24 +90,43 @@ absl::Status RunConvert(const ConvertFlags& flags) {
 
 void AddConvert(CLI::App& model, Command* run) {
   auto flags = std::make_shared<ConvertFlags>();
-  CLI::App* sub = model.add_subcommand("convert", "Make a model folder of a configuration");
-  sub->add_flag("--random", flags->random, "With fresh random weights")->required();
-  sub->add_option("--config", flags->what.config, "Model configuration file")->required();
-  sub->add_option("--scale", flags->what.scale, "scales/NAME.json beside the configuration");
-  sub->add_option("--overlay", flags->what.overlays, "JSON merge patches on top");
-  sub->add_option("--out", flags->out, "Folder to write")->required();
-  sub->add_option("--seed", flags->seed, "Seed of the weights (1)");
+  CLI::App* sub =
+      model.add_subcommand("convert", "Copy a model folder in another packing, or make a random one");
+  CLI::Option_group* which = sub->add_option_group("What to make");
+  CLI::Option* folder = which->add_option("folder", flags->what.model, "Model folder to copy");
+  CLI::Option* packing =
+      sub->add_option("--packing", flags->packing, "How ternary weights lie in the copy's file")
+          ->check(CLI::IsMember({"rows_in_lanes", "base3"}));
+  CLI::Option* random =
+      which->add_flag("--random", flags->random, "Fresh random weights for --config instead");
+  which->require_option(1);
+  CLI::Option* config =
+      sub->add_option("--config", flags->what.config, "Model configuration file");
+  folder->needs(packing);
+  packing->needs(folder);
+  random->needs(config);
+  config->needs(random);
+  sub->add_option("--scale", flags->what.scale, "scales/NAME.json beside the configuration")
+      ->needs(config);
+  sub->add_option("--overlay", flags->what.overlays, "JSON merge patches on top")->needs(config);
+  sub->add_option("--seed", flags->seed, "Seed of random weights (1)")->needs(random);
   sub->add_option("--ranks", flags->ranks,
-                  "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default");
-  sub->add_flag("--json", flags->what.json, "One JSON object: model_id, parameters, weight_bytes");
+                  "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default")
+      ->needs(random);
+  sub->add_option("--out", flags->out, "Folder to write")->required();
+  sub->add_flag("--json", flags->what.json, "One JSON object: model_id, weight_bytes, ...");
   sub->footer(
-      "For trying out and timing a shape before it is trained: the model says nonsense at the\n"
-      "speed and in the memory of the real one.\n\n"
+      "base3 takes 1.6 bits a weight instead of 2 and is repacked when the model is loaded; what the\n"
+      "model says stays the same to the bit. A random model says nonsense at the speed and in the\n"
+      "memory of a trained one: for trying out a shape before it is trained.\n\n"
       "Examples:\n"
+      "  chimera model convert models/nano --packing base3 --out /tmp/nano-small\n"
       "  chimera model convert --random --config configs/chimera-5.3.json --scale tiny --out DIR\n"
       "  chimera model convert --random --config configs/chimera-5.3.json --out DIR\n"
-      "The second is the full shape: a few minutes, 2 GB on disk.");
-  sub->callback([flags, run] { *run = [flags] { return RunConvert(*flags); }; });
+      "The last is the full shape: a few minutes, 2 GB on disk.");
+  sub->callback([flags, run] {
+    *run = [flags] { return flags->random ? MakeRandom(*flags) : Repack(*flags); };
+  });
 }
 
 }  // namespace chimera
