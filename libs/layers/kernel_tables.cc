@@ -4,6 +4,7 @@
 #include "layers/head.h"
 #include "layers/mlstm.h"
 #include "layers/rms_norm.h"
+#include "layers/rope.h"
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
 
@@ -24,6 +25,17 @@ CHIMERA_DECLARE_TABLES(baseline)
 #if defined(__x86_64__)
 CHIMERA_DECLARE_TABLES(avx2)
 CHIMERA_DECLARE_TABLES(avx512)
+#endif
+
+#define CHIMERA_DECLARE_ROPE(isa) \
+  namespace isa {                 \
+  extern const RopeKernels kRope; \
+  }
+
+CHIMERA_DECLARE_ROPE(baseline)
+#if defined(__x86_64__)
+CHIMERA_DECLARE_ROPE(avx2)
+CHIMERA_DECLARE_ROPE(avx512)
 #endif
 
 namespace {
@@ -67,6 +79,8 @@ const GatedDeltaKernels& GatedDeltaFor(Isa isa) { return CHIMERA_PICK(isa, kGate
 const GatedDeltaKernels& GatedDelta() { return GatedDeltaFor(BestIsa()); }
 const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
+const RopeKernels& RopeFor(Isa isa) { return CHIMERA_PICK(isa, kRope); }
+const RopeKernels& Rope() { return RopeFor(BestIsa()); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);
