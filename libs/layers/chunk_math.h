@@ -74,12 +74,12 @@ void Product(const float* a, const float* b, float* c, int rows, int cols, int k
 }
 
 // c = a b, a [rows][64], b [64][64].
-void Times(const float* a, const float* b, float* c, int rows) {
+[[maybe_unused]] void Times(const float* a, const float* b, float* c, int rows) {
   Product<false, Into::kSet>(a, b, c, rows, kDim, 0, kDim);
 }
 
 // c += a^T b, a and b [rows][64], c [64][64].
-void AddTransposedTimes(const float* a, const float* b, float* c, int rows) {
+[[maybe_unused]] void AddTransposedTimes(const float* a, const float* b, float* c, int rows) {
   Product<true, Into::kAdd>(a, b, c, kDim, kDim, 0, rows);
 }
 
@@ -88,7 +88,7 @@ void AddTransposedTimes(const float* a, const float* b, float* c, int rows) {
 }
 
 // The blocks on and below the diagonal of c = a bt (a [rows][64], bt [64][rows]); others untouched.
-void LowerOfTimes(const float* a, const float* bt, float* c, int rows) {
+[[maybe_unused]] void LowerOfTimes(const float* a, const float* bt, float* c, int rows) {
   for (int i = 0; i < rows; i += kBlock) {
     Product<false, Into::kSet>(a + i * kDim, bt, c + i * kDim, kBlock, i + kBlock, 0, kDim);
   }
@@ -173,7 +173,7 @@ void LowerTransposedTimes(const float* l, const float* b, float* c, int rows) {
 
 // t[c][r] = a[r][c] for r < rows. A square of kWidth rows transposes by log2(kWidth) perfect
 // shuffles of row r with row r + kWidth / 2.
-void Transpose(const float* a, float* t, int rows) {
+[[maybe_unused]] void Transpose(const float* a, float* t, int rows) {
   for (int r0 = 0; r0 < rows; r0 += kWidth) {
     for (int c0 = 0; c0 < kDim; c0 += kWidth) {
       FV x[kWidth];
@@ -197,16 +197,16 @@ void Transpose(const float* a, float* t, int rows) {
 }
 
 // Rows of 64 at `stride`, copied to and from the padded buffers.
-void LoadRows(const float* from, int64_t stride, int n, int rows, float* to) {
+[[maybe_unused]] void LoadRows(const float* from, int64_t stride, int n, int rows, float* to) {
   for (int i = 0; i < n; ++i) std::memcpy(to + i * kDim, from + i * stride, sizeof(float) * kDim);
   std::memset(to + n * kDim, 0, sizeof(float) * kDim * static_cast<unsigned>(rows - n));
 }
-void StoreRows(const float* from, int n, int64_t stride, float* to) {
+[[maybe_unused]] void StoreRows(const float* from, int n, int64_t stride, float* to) {
   for (int i = 0; i < n; ++i) std::memcpy(to + i * stride, from + i * kDim, sizeof(float) * kDim);
 }
 
 // y[i] = scale[i] x[i], row by row; y may be x.
-void ScaleRows(const float* x, const float* scale, int rows, float* y) {
+[[maybe_unused]] void ScaleRows(const float* x, const float* scale, int rows, float* y) {
   for (int i = 0; i < rows; ++i) {
     const FV s = SplatV(scale[i]);
     for (int c = 0; c < kDim; c += kWidth) {
@@ -215,17 +215,17 @@ void ScaleRows(const float* x, const float* scale, int rows, float* y) {
   }
 }
 
-void ScaleAll(float* x, float scale, int floats) {
+[[maybe_unused]] void ScaleAll(float* x, float scale, int floats) {
   for (int i = 0; i < floats; i += kWidth) StoreV(x + i, LoadV(x + i) * scale);
 }
 
-float RowDot(const float* a, const float* b) {
+[[maybe_unused]] float RowDot(const float* a, const float* b) {
   return FoldAdd((Load(a) * Load(b) + Load(a + 16) * Load(b + 16)) +
                  (Load(a + 32) * Load(b + 32) + Load(a + 48) * Load(b + 48)));
 }
 
 // <a, b> over 64 rows.
-double MatrixDot(const float* a, const float* b) {
+[[maybe_unused]] double MatrixDot(const float* a, const float* b) {
   double sum = 0;
   for (int i = 0; i < kDim; ++i) sum += RowDot(a + i * kDim, b + i * kDim);
   return sum;
@@ -244,7 +244,7 @@ struct SplitLogs {
 };
 
 // d[i][j] = exp(row_i + col_j) for j <= i, 0 for the rest of the diagonal blocks.
-void DecayMatrix(const SplitLogs& row, const SplitLogs& col, int rows, float* d) {
+[[maybe_unused]] void DecayMatrix(const SplitLogs& row, const SplitLogs& col, int rows, float* d) {
   const I16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j <= i; j += kBlock) {
@@ -254,17 +254,19 @@ void DecayMatrix(const SplitLogs& row, const SplitLogs& col, int rows, float* d)
   }
 }
 
-int PaddedRows(int n) { return (n + kBlock - 1) / kBlock * kBlock; }
+[[maybe_unused]] int PaddedRows(int n) { return (n + kBlock - 1) / kBlock * kBlock; }
 
 // The chunk starting at token `start`: up to 64 tokens, never across a reset.
-int ChunkLength(const uint8_t* reset, int start, int n_tokens) {
+[[maybe_unused]] int ChunkLength(const uint8_t* reset, int start, int n_tokens) {
   const int limit = n_tokens - start < kChunkTokens ? n_tokens - start : kChunkTokens;
   int n = 1;
   while (n < limit && (reset == nullptr || reset[start + n] == 0)) ++n;
   return n;
 }
 
-bool IsReset(const uint8_t* reset, int t) { return reset != nullptr && reset[t] != 0; }
+[[maybe_unused]] bool IsReset(const uint8_t* reset, int t) {
+  return reset != nullptr && reset[t] != 0;
+}
 
 // Walks the same chunks from the last to the first.
 class ChunksBackward {

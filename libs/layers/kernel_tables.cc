@@ -7,6 +7,8 @@
 #include "layers/rope.h"
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
+#include "layers/titans.h"
+#include "layers/titans_train.h"
 
 namespace chimera {
 
@@ -27,15 +29,19 @@ CHIMERA_DECLARE_TABLES(avx2)
 CHIMERA_DECLARE_TABLES(avx512)
 #endif
 
-#define CHIMERA_DECLARE_ROPE(isa) \
-  namespace isa {                 \
-  extern const RopeKernels kRope; \
+#define CHIMERA_DECLARE_TITANS(isa)                         \
+  namespace isa {                                           \
+  extern const RopeKernels kRope;                           \
+  extern const TitansKernels kTitans;                       \
+  extern const TitansMemoryTrainKernels kTitansMemoryTrain; \
+  extern const TitansAttendTrainKernels kTitansAttendTrain; \
+  extern const TitansDecayTrainKernels kTitansDecayTrain;   \
   }
 
-CHIMERA_DECLARE_ROPE(baseline)
+CHIMERA_DECLARE_TITANS(baseline)
 #if defined(__x86_64__)
-CHIMERA_DECLARE_ROPE(avx2)
-CHIMERA_DECLARE_ROPE(avx512)
+CHIMERA_DECLARE_TITANS(avx2)
+CHIMERA_DECLARE_TITANS(avx512)
 #endif
 
 namespace {
@@ -81,6 +87,8 @@ const MlstmKernels& MlstmFor(Isa isa) { return CHIMERA_PICK(isa, kMlstm); }
 const MlstmKernels& Mlstm() { return MlstmFor(BestIsa()); }
 const RopeKernels& RopeFor(Isa isa) { return CHIMERA_PICK(isa, kRope); }
 const RopeKernels& Rope() { return RopeFor(BestIsa()); }
+const TitansKernels& TitansFor(Isa isa) { return CHIMERA_PICK(isa, kTitans); }
+const TitansKernels& Titans() { return TitansFor(BestIsa()); }
 
 const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
   return CHIMERA_PICK(TrainIsa(isa), kGatedDeltaTrain);
@@ -88,6 +96,18 @@ const GatedDeltaTrainKernels& GatedDeltaTrainFor(Isa isa) {
 const GatedDeltaTrainKernels& GatedDeltaTrain() { return GatedDeltaTrainFor(BestIsa()); }
 const MlstmTrainKernels& MlstmTrainFor(Isa isa) { return CHIMERA_PICK(TrainIsa(isa), kMlstmTrain); }
 const MlstmTrainKernels& MlstmTrain() { return MlstmTrainFor(BestIsa()); }
+const TitansMemoryTrainKernels& TitansMemoryTrainFor(Isa isa) {
+  return CHIMERA_PICK(TrainIsa(isa), kTitansMemoryTrain);
+}
+const TitansMemoryTrainKernels& TitansMemoryTrain() { return TitansMemoryTrainFor(BestIsa()); }
+const TitansAttendTrainKernels& TitansAttendTrainFor(Isa isa) {
+  return CHIMERA_PICK(TrainIsa(isa), kTitansAttendTrain);
+}
+const TitansAttendTrainKernels& TitansAttendTrain() { return TitansAttendTrainFor(BestIsa()); }
+const TitansDecayTrainKernels& TitansDecayTrainFor(Isa isa) {
+  return CHIMERA_PICK(TrainIsa(isa), kTitansDecayTrain);
+}
+const TitansDecayTrainKernels& TitansDecayTrain() { return TitansDecayTrainFor(BestIsa()); }
 
 int64_t CountChunks(const uint8_t* reset, int64_t n_tokens) {
   int64_t chunks = 0;
