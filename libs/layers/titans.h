@@ -24,7 +24,7 @@
 // divisible by 16.
 //
 // Activations of a token: in = [q | km | vm | qm (64 n_heads each) | k | v (64 kv_heads each)],
-// gates = [theta | eta | alpha] (n_heads each, before bias and squashing). Nothing allocates; 64
+// gates = [theta | eta | alpha] (n_heads each, before bias and squashing). Nothing allocates; 96
 // KiB of stack at most. Thread-compatible: one call per slab at a time.
 #pragma once
 
