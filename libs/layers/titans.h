@@ -24,7 +24,7 @@
 // divisible by 16.
 //
 // Activations of a token: in = [q | km | vm | qm (64 n_heads each) | k | v (64 kv_heads each)],
-// gates = [theta | eta | alpha] (n_heads each, before bias and squashing). Nothing allocates; 64
+// gates = [theta | eta | alpha] (n_heads each, before bias and squashing). Nothing allocates; 96
 // KiB of stack at most. Thread-compatible: one call per slab at a time.
 #pragma once
 
@@ -56,9 +56,10 @@ struct TitansShape {
   int persistent_slots = kTitansSlotsMax;
   int window_len = kTitansWindowMax;
   bool decay_linear = false;
-  // The guard of 3.3 counts theta / (1 - eta), all that a gradient adds to the weights through the
-  // momentum, in place of theta. The text counts theta alone, which diverges from eta = 0.8 on at
-  // theta = 1 (docs/layers/titans.md has the figures).
+  // The guard of 3.3 counts theta max(1, 1 / (2 - 2 eta)) in place of theta: through the momentum a
+  // gradient moves the weights by theta / (1 - eta) in all, and a step is stable up to twice what
+  // the guard allows. The text counts theta alone, which diverges at theta = 1 from eta = 0.8 on
+  // (docs/layers/titans.md has the figures).
   bool momentum_guard = true;
 
   int width() const { return n_heads * kHeadDim; }

@@ -22,7 +22,7 @@ struct WriteChunk {
   // The recurrence in closed form: suf, lam, h of 3.3; scale of c and d in front of G1 and G2.
   float theta[kTitansChunk], eta[kTitansChunk], alpha[kTitansChunk];
   float suf[kTitansChunk + 1], lam[kTitansChunk], h[kTitansChunk];
-  float guarded[kTitansChunk];  // what the guard counts of a token: theta, or theta / (1 - eta)
+  float guarded[kTitansChunk];  // what the guard counts of a token (TitansShape::momentum_guard)
   float s1, s2;
 };
 
@@ -38,8 +38,9 @@ void LoadTokens(const float* tokens, int n, bool momentum_guard, WriteChunk& c) 
     c.theta[i] = gates[i];
     c.eta[i] = gates[kTitansChunk + i];
     c.alpha[i] = gates[2 * kTitansChunk + i];
-    const float rest = 1.0f - c.eta[i];
-    c.guarded[i] = momentum_guard ? c.theta[i] / (rest > 1e-4f ? rest : 1e-4f) : c.theta[i];
+    const float rest = 2.0f * (1.0f - c.eta[i]);
+    const bool by_momentum = momentum_guard && rest < 1.0f;
+    c.guarded[i] = by_momentum ? c.theta[i] / (rest > 1e-4f ? rest : 1e-4f) : c.theta[i];
   }
 }
 

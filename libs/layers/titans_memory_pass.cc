@@ -79,11 +79,9 @@ void TitansMemoryPass::Begin(int seq, const TitansPiece& piece, int head, float*
 }
 
 // The tokens of a chunk; those before its first row come from the start state.
-void TitansMemoryPass::Pack(int seq, const TitansPiece& piece, int chunk, int head,
-                            float* tokens) const {
+void TitansMemoryPass::Pack(int seq, int chunk, int head, float* tokens) const {
   const TitansChunk& c = plan_->chunk(chunk);
   if (c.lane > 0) {
-    CHIMERA_DCHECK(piece.carried && chunk == piece.chunk_begin);
     std::memcpy(tokens, batch_.MemoryStart(seq) + TitansTokensAt(shape_, head),
                 kTitansTokens * sizeof(float));
   }
@@ -100,11 +98,10 @@ void TitansMemoryPass::Pack(int seq, const TitansPiece& piece, int chunk, int he
   }
 }
 
-void TitansMemoryPass::WriteChunkOf(int seq, const TitansPiece& piece, int chunk, int head,
-                                    float* fast) const {
+void TitansMemoryPass::WriteChunkOf(int seq, int chunk, int head, float* fast) const {
   if (!writes_) return;
   alignas(64) float tokens[kTitansTokens];
-  Pack(seq, piece, chunk, head, tokens);
+  Pack(seq, chunk, head, tokens);
   TitansMemoryTrain().write(tokens, kTitansChunk, shape_.momentum_guard, fast);
 }
 
@@ -121,7 +118,7 @@ void TitansMemoryPass::ForwardHead(int seq, int head, const float* qm, float* r)
     const TitansPiece& piece = plan_->pieces()[static_cast<size_t>(p)];
     Begin(seq, piece, head, fast);
     for (int c = piece.chunk_begin; c < piece.chunk_end; ++c) {
-      if (c > piece.chunk_begin) WriteChunkOf(seq, piece, c - 1, head, fast);
+      if (c > piece.chunk_begin) WriteChunkOf(seq, c - 1, head, fast);
       if ((c - piece.chunk_begin) % kSpanChunks == 0) {
         std::memcpy(Saved(p, c, head), fast, sizeof(fast));
       }
@@ -139,7 +136,7 @@ void TitansMemoryPass::WriteEnd(int seq, const TitansPiece& piece, int head,
   std::memcpy(slab + TitansFastAt(head), fast, kTitansFast * sizeof(float));
   float* tokens = slab + TitansTokensAt(shape_, head);
   std::memset(tokens, 0, kTitansTokens * sizeof(float));
-  if (writes_) Pack(seq, piece, piece.chunk_end - 1, head, tokens);
+  if (writes_) Pack(seq, piece.chunk_end - 1, head, tokens);
 }
 
 void TitansMemoryPass::WriteEndHeader(int seq) const {
@@ -157,12 +154,11 @@ void TitansMemoryPass::WriteEndHeader(int seq) const {
 
 void TitansMemoryPass::Rebuild(int seq, int piece, int begin, int end, int head,
                                float* states) const {
-  const TitansPiece& p = plan_->pieces()[static_cast<size_t>(piece)];
   std::memcpy(states, Saved(piece, begin, head), kTitansFast * sizeof(float));
   for (int c = begin + 1; c < end; ++c) {
     float* state = states + (c - begin) * int64_t{kTitansFast};
     std::memcpy(state, state - kTitansFast, kTitansFast * sizeof(float));
-    WriteChunkOf(seq, p, c - 1, head, state);
+    WriteChunkOf(seq, c - 1, head, state);
   }
 }
 
@@ -220,7 +216,7 @@ void TitansMemoryPass::WriteBackward(int seq, const TitansPiece& piece, int chun
   alignas(64) float tokens[kTitansTokens], d_tokens[kTitansTokens];
   const bool written = writes_ && chunk + 1 < piece.chunk_end;
   if (written) {
-    Pack(seq, piece, chunk, head, tokens);
+    Pack(seq, chunk, head, tokens);
     TitansMemoryTrain().write_backward(tokens, kTitansChunk, shape_.momentum_guard, fast,
                                        first_order_, d_fast, d_tokens);
   } else {

@@ -83,8 +83,8 @@ class TitansMemoryPass {
   // kTitansFast floats: what chunk `chunk` of the piece, the first of a span, begins with.
   float* Saved(int piece, int chunk, int head) const;
   void Begin(int seq, const TitansPiece& piece, int head, float* fast) const;
-  void Pack(int seq, const TitansPiece& piece, int chunk, int head, float* tokens) const;
-  void WriteChunkOf(int seq, const TitansPiece& piece, int chunk, int head, float* fast) const;
+  void Pack(int seq, int chunk, int head, float* tokens) const;
+  void WriteChunkOf(int seq, int chunk, int head, float* fast) const;
   void ForwardHead(int seq, int head, const float* qm, float* r);
   void BackwardHead(int seq, int head, const float* qm, const float* dr, float* dqm,
                     const TitansMemoryGrads& grads, float* states, float* d_first);

@@ -112,7 +112,7 @@ struct NaiveTitansMemory {
     return std::sqrt(sum);
   }
 
-  // momentum: count theta / (1 - eta) instead of theta, see titans.h.
+  // momentum: as TitansShape::momentum_guard.
   Guard GuardOf(const State& m, const Tokens& x, bool momentum) const {
     std::vector<Error> errors;
     for (int i = 0; i < x.n; ++i) errors.push_back(ErrorOf(m, x.k + i * d, x.v + i * d));
@@ -123,7 +123,8 @@ struct NaiveTitansMemory {
         T aa = 0, kk = 0;
         for (int c = 0; c < hidden; ++c) aa += errors[i].a[c] * errors[j].a[c];
         for (int c = 0; c < d; ++c) kk += x.k[i * d + c] * x.k[j * d + c];
-        const T counted = x.theta[j] / (momentum ? std::max(1 - x.eta[j], T(1e-4)) : T(1));
+        const T rest = std::min(T(1), 2 * (1 - x.eta[j]));
+        const T counted = x.theta[j] / (momentum ? std::max(rest, T(1e-4)) : T(1));
         sum_a += counted * std::abs(aa);
         sum_k += counted * std::abs(kk);
       }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/philox.h"
 #include "layers/linear_op.h"
 #include "layers/titans_op.h"
 #include "tensor/kernels.h"
@@ -12,27 +13,24 @@
 namespace chimera {
 namespace {
 
-constexpr int kFactSpace = 32;
-constexpr int kQuerySpace = 16;
-constexpr int64_t kHeldOut = int64_t{1} << 40;  // first document of the evaluation
+constexpr int kFactSpace = 16;
+constexpr int kQuerySpace = 8;
+constexpr int kQueries = 3;  // of each fact
+constexpr int kNear = 128;   // distance a run begins with
+constexpr int kStepTokens = 2048;
+constexpr float kRate = 2e-3f;
+constexpr uint32_t kHeldOut = 1u << 30;  // first document of the evaluation
 
-// A counter-based stream of numbers, so that documents do not depend on who asks for them first.
+// Numbers of one document or of the first weights, one after another.
 class Draws {
  public:
-  explicit Draws(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 0x1234567u) {}
-  uint32_t Next(uint32_t n) {
-    state_ += 0x9e3779b97f4a7c15u;
-    uint64_t x = state_;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return static_cast<uint32_t>((x ^ (x >> 31)) >> 16) % n;
-  }
-  float Uniform(float scale) {
-    return scale * (static_cast<float>(Next(1u << 20)) / static_cast<float>(1 << 19) - 1.0f);
-  }
+  Draws(uint32_t seed, RngPurpose purpose, uint32_t stream) : words_(seed, purpose, stream) {}
+  uint32_t Next(uint32_t n) { return words_.Word(next_++) % n; }
+  float Uniform(float scale) { return scale * (2.0f * words_.Uniform(next_++) - 1.0f); }
 
  private:
-  uint64_t state_;
+  PhiloxStream words_;
+  uint64_t next_ = 0;
 };
 
 struct Param {
@@ -47,7 +45,7 @@ struct NeedleModel::Net {
     shape = {
         .n_heads = o.n_heads, .kv_heads = 1, .persistent_slots = 8, .window_len = o.window_len};
     const int w = shape.width(), vocab = o.n_keys + o.n_values + o.n_fillers;
-    Draws draws(o.seed);
+    Draws draws(o.seed, RngPurpose::kWeightInit, 0);
     const float unit = 1.7f / std::sqrt(static_cast<float>(w));
     const auto make = [&](int rows, int cols, float scale, float offset = 0.0f) {
       auto p = std::make_unique<Param>();
@@ -119,6 +117,11 @@ struct NeedleModel::Net {
                                  slot_k->param, slot_v->param, head_norm->param};
     const TitansOutput y = TitansMixer(
         &tape, batch, titans, {.use = use}, projected[0], projected[1], gate, [&](Var* means) {
+          if (!options.block_tokens) {
+            Var* zero = tape.New(means->rows, kv);
+            std::fill_n(zero->value, zero->size(), 0.0f);
+            return zero;
+          }
           const LinearInput m = NormQuantize(&tape, means, block_norm->param, false);
           return Linear(&tape, m, &in, {4 * shape.width(), kv})[1];
         });
@@ -126,10 +129,10 @@ struct NeedleModel::Net {
     return Linear(&tape, last, &out, {options.n_values})[0];
   }
 
-  void Update() {
+  void Update(float lr) {
     ++steps;
     const float t = static_cast<float>(steps);
-    const AdamWStep step = {.lr = options.lr * std::min(1.0f, t / 20),
+    const AdamWStep step = {.lr = lr * std::min(1.0f, t / 20),
                             .beta1 = 0.9f,
                             .beta2 = 0.98f,
                             .eps = 1e-8f,
@@ -161,24 +164,26 @@ struct NeedleModel::Net {
   LinearParam in, out;
   std::vector<float> start, end;
   std::vector<uint8_t> reset;
-  int64_t steps = 0, documents = 0;
+  int64_t steps = 0;
+  uint32_t documents = 0;
 };
 
 NeedleModel::NeedleModel(const NeedleOptions& options, int threads)
     : net_(std::make_unique<Net>(options, threads)) {}
 NeedleModel::~NeedleModel() = default;
 
-NeedleText NeedleModel::Text(int64_t index, int distance) const {
+NeedleText NeedleModel::Text(uint32_t index, int distance) const {
   const NeedleOptions& o = net_->options;
-  Draws draws(static_cast<uint64_t>(index) * 7919 + o.seed);
+  Draws draws(o.seed, RngPurpose::kDataShuffle, index);
   NeedleText text;
-  const int facts = o.n_facts * kFactSpace, total = facts + distance + o.n_facts * kQuerySpace;
+  const int facts = o.n_facts * kFactSpace, asked = o.n_facts * kQueries;
+  const int total = facts + distance + asked * kQuerySpace;
   for (int t = 0; t < total; ++t) {
     text.tokens.push_back(o.n_keys + o.n_values +
                           static_cast<int32_t>(draws.Next(static_cast<uint32_t>(o.n_fillers))));
   }
   text.answers.assign(text.tokens.size(), -1);
-  std::vector<int> keys(static_cast<size_t>(o.n_keys)), order(static_cast<size_t>(o.n_facts));
+  std::vector<int> keys(static_cast<size_t>(o.n_keys)), order(static_cast<size_t>(asked));
   for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<int>(i);
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
   const auto shuffle = [&](std::vector<int>* x) {
@@ -190,16 +195,22 @@ NeedleText NeedleModel::Text(int64_t index, int distance) const {
     const auto at = static_cast<size_t>(f * kFactSpace) + draws.Next(kFactSpace - 1);
     text.tokens[at] = keys[size_t(f)];
     text.tokens[at + 1] = o.n_keys + value;
-    const auto ask = static_cast<size_t>(facts + distance + order[size_t(f)] * kQuerySpace) +
-                     draws.Next(kQuerySpace);
-    text.tokens[ask] = keys[size_t(f)];
-    text.answers[ask] = value;
+    for (int i = 0; i < kQueries; ++i) {
+      const int place = order[size_t(f * kQueries + i)];
+      const auto ask =
+          static_cast<size_t>(facts + distance + place * kQuerySpace) + draws.Next(kQuerySpace);
+      text.tokens[ask] = keys[size_t(f)];
+      text.answers[ask] = value;
+    }
   }
   return text;
 }
 
-double NeedleModel::Train(int batch, int distance) {
+double NeedleModel::Train(int step, int steps, int far) {
   Net& n = *net_;
+  const int distance = 2 * step <= steps ? std::min(kNear, far) : far;
+  const int batch = std::max(2, kStepTokens / (distance + 160));
+  const float left = 2.0f * static_cast<float>(steps - step) / static_cast<float>(steps);
   std::vector<int32_t> tokens, answers;
   for (int i = 0; i < batch; ++i) {
     const NeedleText text = Text(n.documents++, distance);
@@ -212,7 +223,7 @@ double NeedleModel::Train(int batch, int distance) {
   float* grad = n.tape.GradTarget(logits, &accumulate);
   std::fill_n(grad, logits->size(), 0.0f);
   const int64_t values = n.options.n_values;
-  const float part = 1.0f / static_cast<float>(batch * n.options.n_facts);
+  const float part = 1.0f / static_cast<float>(batch * n.options.n_facts * kQueries);
   double loss = 0;
   for (size_t r = 0; r < answers.size(); ++r) {
     if (answers[r] < 0) continue;
@@ -223,7 +234,7 @@ double NeedleModel::Train(int batch, int distance) {
                            grad + static_cast<int64_t>(r) * values);
   }
   n.tape.Backward();
-  n.Update();
+  n.Update(kRate * std::min(1.0f, left + 0.02f));
   return loss;
 }
 
@@ -232,7 +243,7 @@ double NeedleModel::Recall(int documents, int distance, TitansUse use) {
   int right = 0;
   n.tape.set_recording(false);
   for (int i = 0; i < documents; ++i) {
-    const NeedleText text = Text(kHeldOut + i, distance);
+    const NeedleText text = Text(kHeldOut + static_cast<uint32_t>(i), distance);
     n.tape.Reset();
     const Var* logits = n.Forward(text.tokens, 1, use);
     for (size_t r = 0; r < text.answers.size(); ++r) {
@@ -242,7 +253,7 @@ double NeedleModel::Recall(int documents, int distance, TitansUse use) {
     }
   }
   n.tape.set_recording(true);
-  return right / static_cast<double>(documents * n.options.n_facts);
+  return right / static_cast<double>(documents * n.options.n_facts * kQueries);
 }
 
 }  // namespace chimera

@@ -19,14 +19,16 @@ struct NeedleOptions {
   int n_keys = 16;
   int n_values = 8;
   int n_fillers = 8;
-  int n_facts = 4;
-  float lr = 3e-3f;
+  int n_facts = 2;
   TitansUse use = TitansUse::kWrite;  // or kFrozen
-  uint32_t seed = 1;
+  // Off: block tokens are zeros, so that beyond the window there is the memory and nothing else.
+  // With them the layer learns to look into the last 64 blocks and never needs the memory for more.
+  bool block_tokens = false;
+  uint32_t seed = 3;
 };
 
-// One document: the facts within the first 32 tokens a fact, the queries in the last 16 a fact;
-// everything else is filler.
+// One document: the facts within the first 16 tokens a fact, then filler, then three queries a
+// fact, eight tokens each.
 struct NeedleText {
   std::vector<int32_t> tokens;
   std::vector<int32_t> answers;  // [tokens], -1 where nothing is asked
@@ -39,10 +41,12 @@ class NeedleModel {
   ~NeedleModel();
 
   // The document number `index`, with `distance` tokens from the end of the facts to the queries.
-  NeedleText Text(int64_t index, int distance) const;
+  NeedleText Text(uint32_t index, int distance) const;
 
-  // One AdamW step on `batch` new documents. Returns the mean loss of their queries, in nats.
-  double Train(int batch, int distance);
+  // Step `step` of 1 .. steps: AdamW on new documents, about 2,048 tokens. The first half of a run
+  // puts the queries at most 128 tokens away, the second half at `distance`, where the learning
+  // rate falls. Returns the mean loss of the queries, in nats.
+  double Train(int step, int steps, int distance);
   // Part of the queries answered right on documents never trained on.
   double Recall(int documents, int distance, TitansUse use);
 

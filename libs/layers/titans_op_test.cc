@@ -219,6 +219,20 @@ TEST(TitansOpTest, CarriedStatesJoinTheStepsOfOneDocument) {
   }
 }
 
+// A ring of the largest size and all block tokens, filled more than once.
+TEST(TitansOpTest, LongDocumentsEqualServingWithTheLargestWindow) {
+  const TitansShape shape = Shape(1, 1, 64, kTitansWindowMax);
+  const TitansFixture fixture(shape, 18);
+  const int n = 2300;
+  const Floats in = fixture.In(n, 170), gates = fixture.Gates(n, 171);
+  TitansStream stream(fixture);
+  const Floats y = stream.Run(in, gates);
+  TitansOpRun run(fixture, 1);
+  run.Forward(in, gates, {}, {});
+  ExpectClose(run.y, ToDoubles(y), 2e-5, "y");
+  ExpectSameState(shape, run.end, stream.state(), true);
+}
+
 // What is carried is a constant: gradients are those of the second part alone, and they reach the
 // projection of a block that began before it.
 TEST(TitansOpTest, GradientsStopAtTheStartOfTheStep) {

@@ -48,8 +48,8 @@ struct TitansKeys {
   const int32_t* number = nullptr;
 };
 
-// The keys [begin, end) of one kind that a run of queries may see: query i sees those with
-// low + slide * i < number <= high + slide * i.
+// Keys of one kind. Query i sees those with low + slide * i < number <= high + slide * i; all of
+// them lie within [begin, end).
 struct TitansSight {
   const TitansKeys* keys;
   int begin, end;

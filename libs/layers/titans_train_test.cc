@@ -271,13 +271,59 @@ struct KeyTiles {
   TitansKeys keys;
 };
 
+// Attention of one query over what it sees, by the sums of the definition.
+struct OneQuery {
+  struct Seen {
+    int list, at;
+    double p, dp;
+  };
+
+  OneQuery(const KeyTiles* tiles, const TitansSight* sights, int i, const float* const* queries,
+           const float* d_out)
+      : o(kHeadDim), dq{o, o} {
+    double along = 0;
+    for (int list = 0; list < 2; ++list) {
+      const int shift = sights[list].slide * i;
+      for (int j = 0; j < tiles[list].n; ++j) {
+        const int32_t number = tiles[list].number[j];
+        if (number <= sights[list].low + shift || number > sights[list].high + shift) continue;
+        Seen s = {list, j, 0, 0};
+        for (int c = 0; c < kHeadDim; ++c) {
+          s.p += double{queries[list][c]} * tiles[list].k[j * kHeadDim + c] / 8;
+          s.dp += double{d_out[c]} * tiles[list].v[j * kHeadDim + c];
+        }
+        total += s.p = std::exp(s.p);
+        seen.push_back(s);
+      }
+    }
+    for (Seen& s : seen) {
+      s.p /= total;
+      along += s.p * s.dp;
+    }
+    for (Seen& s : seen) {
+      s.dp = s.p * (s.dp - along) / 8;  // of the score, with 64^-1/2
+      for (int c = 0; c < kHeadDim; ++c) {
+        o[c] += s.p * tiles[s.list].v[s.at * kHeadDim + c];
+        dq[s.list][c] += s.dp * tiles[s.list].k[s.at * kHeadDim + c];
+      }
+    }
+  }
+
+  std::vector<Seen> seen;
+  double total = 0;
+  Doubles o, dq[2];
+};
+
 TEST(TitansAttendTrainTest, ForwardAndBackwardMatchTheSoftmaxOverWhatEachQuerySees) {
   const int64_t stride = 2 * kHeadDim, q_stride = 3 * kHeadDim;
+  const auto row = [](const Floats& x, int64_t at) {
+    return Floats(x.begin() + at, x.begin() + at + kHeadDim);
+  };
   for (const int n : {1, 11, 16}) {
     for (const Isa isa : RunnableIsas()) {
-      KeyTiles plain(5, 1), turned(150, 3);
-      const TitansSight sights[2] = {{&plain.keys, 0, 5, -1, 100, 0, false},
-                                     {&turned.keys, 21, 140, 70, 330, 3, true}};
+      KeyTiles tiles[2] = {KeyTiles(5, 1), KeyTiles(150, 3)};
+      const TitansSight sights[2] = {{&tiles[0].keys, 0, 5, -1, 100, 0, false},
+                                     {&tiles[1].keys, 24, 128, 70, 330, 3, true}};
       const Floats q = Noise(n * q_stride, 1, 0, 5), q_turned = Noise(n * stride, 1, 0, 6);
       const Floats d_o = Noise(n * stride, 1, 0, 7);
       const TitansQueries queries = {q.data(), q_stride, q_turned.data(), stride, n, sights, 2};
@@ -285,62 +331,27 @@ TEST(TitansAttendTrainTest, ForwardAndBackwardMatchTheSoftmaxOverWhatEachQuerySe
       TitansAttendTrainFor(isa).attend(&queries, o.data(), lse.data());
       TitansAttendTrainFor(isa).attend_backward(&queries, o.data(), lse.data(), d_o.data(),
                                                 dq.data(), dq_turned.data());
-      Doubles dk[2] = {Doubles(plain.k.size()), Doubles(turned.k.size())}, dv[2] = {dk[0], dk[1]};
+      Doubles dk[2] = {Doubles(tiles[0].k.size()), Doubles(tiles[1].k.size())};
+      Doubles dv[2] = {dk[0], dk[1]};
       for (int i = 0; i < n; ++i) {
-        struct Seen {
-          const KeyTiles* tiles;
-          int list, at;
-          double p, dp;
-        };
-        std::vector<Seen> seen;
-        double total = 0, along = 0;
-        for (int list = 0; list < 2; ++list) {
-          const KeyTiles& tiles = list == 0 ? plain : turned;
-          const TitansSight& sight = sights[list];
-          const float* query = list == 0 ? &q[i * q_stride] : &q_turned[i * stride];
-          for (int j = sight.begin / 16 * 16; j < (sight.end + 15) / 16 * 16; ++j) {
-            const int shift = sight.slide * i;
-            if (tiles.number[j] <= sight.low + shift || tiles.number[j] > sight.high + shift) {
-              continue;
-            }
-            double score = 0, dp = 0;
-            for (int c = 0; c < kHeadDim; ++c) {
-              score += double{query[c]} * tiles.k[j * kHeadDim + c] / 8;
-              dp += double{d_o[i * stride + c]} * tiles.v[j * kHeadDim + c];
-            }
-            seen.push_back({&tiles, list, j, std::exp(score), dp});
-            total += seen.back().p;
-          }
-        }
-        ASSERT_GT(seen.size(), 60u);
-        EXPECT_NEAR(lse[i], std::log(total), 1e-5);
-        Doubles want(kHeadDim), want_dq[2] = {Doubles(kHeadDim), Doubles(kHeadDim)};
-        for (Seen& s : seen) {
-          s.p /= total;
-          along += s.p * s.dp;
-        }
-        for (const Seen& s : seen) {
-          const double ds = s.p * (s.dp - along) / 8;
-          const float* query = s.list == 0 ? &q[i * q_stride] : &q_turned[i * stride];
+        const float* both[2] = {&q[i * q_stride], &q_turned[i * stride]};
+        const OneQuery want(tiles, sights, i, both, &d_o[i * stride]);
+        EXPECT_EQ(want.seen.size(), 5u + 87u);
+        EXPECT_NEAR(lse[i], std::log(want.total), 1e-5);
+        ExpectClose(row(o, i * stride), want.o, 1e-5, "o");
+        ExpectClose(row(dq, i * q_stride), want.dq[0], 1e-5, "dq");
+        ExpectClose(row(dq_turned, i * stride), want.dq[1], 1e-5, "dq rotated");
+        for (const OneQuery::Seen& s : want.seen) {
           for (int c = 0; c < kHeadDim; ++c) {
-            const int at = s.at * kHeadDim + c;
-            want[c] += s.p * s.tiles->v[at];
-            want_dq[s.list][c] += ds * s.tiles->k[at];
-            dk[s.list][at] += ds * query[c];
-            dv[s.list][at] += s.p * d_o[i * stride + c];
+            dk[s.list][s.at * kHeadDim + c] += s.dp * both[s.list][c];
+            dv[s.list][s.at * kHeadDim + c] += s.p * d_o[i * stride + c];
           }
         }
-        const auto row = [](const Floats& x, int64_t at) {
-          return Floats(x.begin() + at, x.begin() + at + kHeadDim);
-        };
-        ExpectClose(row(o, i * stride), want, 1e-5, "o");
-        ExpectClose(row(dq, i * q_stride), want_dq[0], 1e-5, "dq");
-        ExpectClose(row(dq_turned, i * stride), want_dq[1], 1e-5, "dq rotated");
       }
-      ExpectClose(plain.dk, dk[0], 1e-5, "dk of slots");
-      ExpectClose(plain.dv, dv[0], 1e-5, "dv of slots");
-      ExpectClose(turned.dk, dk[1], 1e-5, "dk");
-      ExpectClose(turned.dv, dv[1], 1e-5, "dv");
+      for (int list = 0; list < 2; ++list) {
+        ExpectClose(tiles[list].dk, dk[list], 1e-5, "dk");
+        ExpectClose(tiles[list].dv, dv[list], 1e-5, "dv");
+      }
     }
   }
 }
