@@ -71,6 +71,21 @@ TEST(MasterWeights, QuantiseToTheModelTheyCameFrom) {
   }
 }
 
+// Every packing, with the low-rank correction beside it.
+TEST(MasterWeights, PackedModelsComeBackToTheByte) {
+  for (const char* keys : {R"("packing": "base3")", R"("sherry_mode": {"enabled": true})",
+                           R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})"}) {
+    const Config config = TestConfigWith(keys, TestShape::kFull);
+    Parameters trained(config.model), restored(config.model);
+    trained.Initialize(config.model, 3);
+    float* w_out = trained.values().data() + trained.entry("layers.0.ffn.w_out").offset;
+    std::fill(w_out, w_out + 3 * 128, 0.0f);
+    const auto model = Export(TestFolder("packed_masters"), config, trained);
+    RestoreMasters(*model, &restored);
+    EXPECT_TRUE(Encode(config.model, restored) == Encode(config.model, trained)) << keys;
+  }
+}
+
 TEST(MasterWeights, TheShippedModelComesBackToTheByte) {
   const std::string folder = std::string(CHIMERA_SOURCE_DIR) + "/models/nano";
   const auto model = Model::Load(folder);

@@ -113,6 +113,10 @@ void Network::CountPicks(bool on) {
   for (const auto& layer : layers_) layer->CountPicks(on);
 }
 
+void Network::FreezeMemories(bool on) {
+  for (const auto& layer : layers_) layer->FreezeMemory(on);
+}
+
 std::vector<int64_t> Network::TakePicks(int layer) {
   return layers_[static_cast<size_t>(layer)]->TakePicks();
 }

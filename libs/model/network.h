@@ -98,6 +98,10 @@ class Network {
   // Called after every iteration of the loop; null to stop.
   void set_loop_observer(LoopObserver observer) { observer_ = std::move(observer); }
 
+  // On: the memories of TM layers keep their first weights (TitansUse::kFrozen), to measure what
+  // learning while reading is worth.
+  void FreezeMemories(bool on);
+
   // How often each routed expert of a layer was picked by all passes since the last call; empty for
   // layers without experts.
   std::vector<int64_t> TakePicks(int layer);

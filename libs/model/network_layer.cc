@@ -130,6 +130,7 @@ Var* NetworkLayer::Titans(Tape* tape, const TrainBatch& batch, int iteration,
   const auto proj = Linear(tape, in, &w_in_, {4 * width, kv});
   const auto gates = FloatLinear(tape, in, w_gates_, {3 * config_.n_heads});
   TitansOptions options;
+  options.use = memory_use_;
   if (iteration > 0) {
     options.use = TitansUse::kReadOnly;
     options.memory = memory_;

@@ -37,6 +37,9 @@ class NetworkLayer {
 
   LayerKind kind() const { return kind_; }
 
+  // On: the memory of a TM layer does not learn.
+  void FreezeMemory(bool on) { memory_use_ = on ? TitansUse::kFrozen : TitansUse::kWrite; }
+
   // While on, Forward counts how often each routed expert is picked.
   void CountPicks(bool on) { counting_ = on; }
   // The counts since the last call; empty without experts.
@@ -66,6 +69,7 @@ class NetworkLayer {
   const SpanKnot* knot_;
   SpanKnotParams sk_;
   TitansParams tm_;
+  TitansUse memory_use_ = TitansUse::kWrite;  // of the first iteration
   FloatParam block_norm_;
   // Of the first iteration of the pass that runs now; later iterations read it.
   std::shared_ptr<TitansMemoryPass> memory_;

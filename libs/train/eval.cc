@@ -3,17 +3,31 @@
 #include <algorithm>
 #include <numbers>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 #include "model/step.h"
 #include "tensor/kernels.h"
 
 namespace chimera {
 
+absl::Status CheckLoops(const ModelConfig& config, int loops) {
+  const LoopConfig& loop = config.loop;
+  if (loops >= 0 && loops <= loop.loops_max) return absl::OkStatus();
+  if (!loop.enabled) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("loops ", loops, ": the model has no loop (looping.enabled), it runs 1"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("loops ", loops, " is outside 1..", loop.loops_max,
+                                                 ", the end of the model's looping.loop_range"));
+}
+
 absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view text,
                                         ExecContext* exec,
                                         const std::function<void(int64_t, int64_t)>& progress,
-                                        std::vector<float>* logprobs) {
+                                        std::vector<float>* logprobs, int loops) {
+  CHIMERA_RETURN_IF_ERROR(CheckLoops(model.shape(), loops));
   if (text.empty()) return absl::InvalidArgumentError("evaluation text is empty");
   const int64_t start = Clock::Real().NowNs();
   std::vector<int32_t> ids = {static_cast<int32_t>(model.tokenizer()->eot())};
@@ -22,9 +36,10 @@ absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view tex
   const auto vocab = static_cast<size_t>(model.shape().vocab_size);
 
   Stepper stepper(model, exec);
-  BraidState state(model.shape());
+  BraidState state(model.shape(), loops);
   std::vector<float> logits(vocab * Stepper::kPrefillMax);
   EvalResult result;
+  result.loops = state.loops();
   for (int64_t begin = 0; begin < n; begin += Stepper::kPrefillMax) {
     const auto count = static_cast<size_t>(std::min<int64_t>(Stepper::kPrefillMax, n - begin));
     const std::span<const float> hidden =

@@ -9,14 +9,6 @@ namespace {
 
 constexpr int64_t kTokensPerPass = 2048;
 
-// The beginning of a document, cut before a character that would not fit.
-std::string_view Prefix(const std::string& text, int64_t bytes_max) {
-  if (static_cast<int64_t>(text.size()) <= bytes_max) return text;
-  auto end = static_cast<size_t>(bytes_max);
-  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
-  return std::string_view(text).substr(0, end);
-}
-
 // Sum of nats over the tokens of one document. `ids` starts with end-of-text.
 double DocumentNats(Network* network, Tape* tape, std::span<const int32_t> ids) {
   const auto floats = static_cast<size_t>(network->StateFloats());
@@ -43,13 +35,20 @@ double DocumentNats(Network* network, Tape* tape, std::span<const int32_t> ids) 
 
 }  // namespace
 
+std::string_view WholeCharacters(std::string_view text, int64_t bytes_max) {
+  if (static_cast<int64_t>(text.size()) <= bytes_max) return text;
+  auto end = static_cast<size_t>(bytes_max);
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
 double ValidationBpb(const Config& config, Network* network, Tape* tape, const Tokenizer& tokenizer,
                      const std::vector<Document>& documents, int64_t bytes_max) {
   tape->set_recording(false);
   double nats = 0.0;
   int64_t bytes = 0;
   for (const Document& document : documents) {
-    const std::string_view text = Prefix(document.text, bytes_max - bytes);
+    const std::string_view text = WholeCharacters(document.text, bytes_max - bytes);
     if (text.empty()) break;
     std::vector<int32_t> ids = {config.tokens.eot};
     tokenizer.EncodeAppend(text, &ids);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "config/config.h"
@@ -11,6 +12,10 @@
 #include "train/corpus.h"
 
 namespace chimera {
+
+// The beginning of a text, at most bytes_max >= 0 bytes, cut before a UTF-8 character that would
+// not fit.
+std::string_view WholeCharacters(std::string_view text, int64_t bytes_max);
 
 // Over the first bytes_max bytes (whole characters) of each document in turn until used up. The
 // network must be prepared; the tape is reset.
