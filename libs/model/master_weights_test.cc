@@ -73,8 +73,9 @@ TEST(MasterWeights, QuantiseToTheModelTheyCameFrom) {
 
 // Every packing, with the low-rank correction beside it.
 TEST(MasterWeights, PackedModelsComeBackToTheByte) {
-  for (const char* keys : {R"("packing": "base3")", R"("sherry_mode": {"enabled": true})",
-                           R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})"}) {
+  for (const char* keys :
+       {R"("packing": "base3")", R"("sherry_mode": {"enabled": true})",
+        R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})"}) {
     const Config config = TestConfigWith(keys, TestShape::kFull);
     Parameters trained(config.model), restored(config.model);
     trained.Initialize(config.model, 3);

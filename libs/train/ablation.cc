@@ -232,8 +232,8 @@ absl::Status CheckAblation(const ModelConfig& config, const std::vector<std::str
     if (FindPart(config, name) != nullptr) continue;
     std::vector<std::string> names;
     for (const AblationPart& part : AblationParts(config)) names.push_back(part.name);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model has no part \"", name, "\"; it has ", absl::StrJoin(names, ", ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has no part \"", name, "\"; it has ", absl::StrJoin(names, ", ")));
   }
   return absl::OkStatus();
 }
@@ -260,8 +260,8 @@ AblationResult Ablation::Measure(std::string_view text, const std::vector<std::s
   Config config = model_.config();
   config.model = ablated.config;
   AblationResult result;
-  result.bpb = ValidationBpb(config, &network, &tape, *model_.tokenizer(), {{"", std::string(text)}},
-                             static_cast<int64_t>(text.size()));
+  result.bpb = ValidationBpb(config, &network, &tape, *model_.tokenizer(),
+                             {{"", std::string(text)}}, static_cast<int64_t>(text.size()));
   result.experts = TakeImbalance(ablated.config, &network);
   return result;
 }

@@ -139,7 +139,8 @@ TEST(Ablation, RemovedLayersAreGoneWithAllTheyHold) {
       EXPECT_EQ(ablation.Measure(Text(), pair[0]).bpb, ablation.Measure(Text(), pair[1]).bpb)
           << testing::PrintToString(pair[1]);
     }
-    EXPECT_EQ(ablation.Measure(Text(), {"loop"}).bpb, Ablation(*model, 1, &exec).Measure(Text(), {}).bpb);
+    EXPECT_EQ(ablation.Measure(Text(), {"loop"}).bpb,
+              Ablation(*model, 1, &exec).Measure(Text(), {}).bpb);
   }
 }
 

@@ -189,6 +189,9 @@ TEST_F(CliTest, WrongUsageIsTwo) {
            {"train", "run"},
            {"train", "submit", "--data", "x", "--steps", "0"},
            {"eval", "--model", "x"},
+           {"eval", "--model", "x", "--text", "y", "--loops", "0"},
+           {"eval", "--model", "x", "--text", "y", "--bytes", "0"},
+           {"eval", "--model", "x", "--text", "y", "--ablate", "gd", "--ablations"},
            {"model", "inspect"},
            {"model", "convert", "x", "--out", "y", "--packing", "base4"},
            {"memory", "forget", "--user", "u"},
@@ -226,6 +229,41 @@ TEST_F(CliTest, EveryCommandTeaches) {
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << ::testing::PrintToString(arguments);
     EXPECT_THAT(outcome.out, HasSubstr("--json")) << ::testing::PrintToString(arguments);
   }
+}
+
+TEST_F(CliTest, EvalWithPartsRemoved) {
+  const std::string model = MakeModel();
+  const std::vector<std::string> eval = {
+      "eval", "--model", model, "--text", root_ + "/data/a.txt", "--bytes", "2000", "--json"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), eval.begin(), eval.end());
+    const Outcome outcome = Run(more);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return json::parse(outcome.out, nullptr, false);
+  };
+  const json whole = with({}), one = with({"--ablate", "gd,xm"}), all = with({"--ablations"});
+  EXPECT_EQ(whole["bytes"], 2000);
+  EXPECT_EQ(whole["loops"], 1);
+  EXPECT_EQ(with({"--loops", "1"})["bpb"], whole["bpb"]);
+  EXPECT_NEAR(all["bpb"].get<double>() / whole["bpb"].get<double>(), 1.0, 0.01);
+  EXPECT_EQ(one["bpb"], all["bpb"]);
+  ASSERT_EQ(one["ablations"].size(), 1u);
+  EXPECT_EQ(one["ablations"][0]["part"], "gd,xm");
+  EXPECT_EQ(one["bytes"], 2000);
+  EXPECT_TRUE(all["expert_imbalance"].is_array());
+  ASSERT_GT(all["ablations"].size(), 3u);
+  for (const json& part : all["ablations"]) {
+    EXPECT_EQ(part["change"].get<double>(), part["bpb"].get<double>() - all["bpb"].get<double>());
+    EXPECT_NE(part["bpb"], one["ablations"][0]["bpb"]) << part["part"];
+  }
+  const std::vector<std::string> plain(eval.begin(), eval.end() - 1);
+  const auto failing = [&](const std::string& key, const std::string& value) {
+    std::vector<std::string> arguments = plain;
+    arguments.insert(arguments.end(), {key, value});
+    return arguments;
+  };
+  ExpectFailure(failing("--loops", "2"), "--loops 2: the model has no loop");
+  ExpectFailure(failing("--ablate", "attention"), "--ablate: the model has no part \"attention\"");
 }
 
 TEST_F(CliTest, ModelEvalAndBenchContracts) {

@@ -2,12 +2,14 @@
 // says.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
 #include "base/file.h"
 #include "model/model_testing.h"
 #include "model/repack.h"
+#include "train/ablation.h"
 #include "train/eval.h"
 
 namespace chimera {
@@ -69,6 +71,43 @@ TEST(ShippedModel, BeginningOfTheHeldOutBooks) {
   EXPECT_EQ(result->bytes, 100000);
   EXPECT_LE(result->bpb, 2.1);  // the whole file's figure is in models/nano/README.md
   EXPECT_GE(result->bpb, 1.0) << "too good to be true: is the future leaking?";
+}
+
+// No part is dead weight: without it the model says something else, and without what mixes tokens
+// or carries most weights it says worse.
+TEST(ShippedModel, EveryPartMatters) {
+  const auto model = Shipped();
+  ASSERT_NE(model, nullptr);
+  constexpr const char* kText =
+      "The road to the harbour was longer than she had been told, and by the time the lamps were "
+      "lit along the quay the last of the boats had gone. An old man sat mending a net by the "
+      "door of the inn. \"You have missed them,\" he said, without looking up, \"and there will "
+      "be no other before the morning. My wife keeps a room for those who miss them.\" She thanked "
+      "him, and asked whether the wind would hold. The old man laughed. He had been asked that "
+      "question, he said, by every captain who ever left the harbour, and by every wife who "
+      "stayed behind in it, and he had given the same answer to them all: the wind would do as "
+      "it pleased, and they would do well to wait for it. So she took the room, and from its "
+      "window she watched the lamps go out along the quay, one after the other, until only the "
+      "one above the door of the inn was left, and the old man under it, mending his net.\n";
+  ExecContext exec(2);
+  Ablation ablation(*model, 0, &exec);
+  const double whole = ablation.Measure(kText, {}).bpb;
+  const auto eval = EvaluateText(*model, kText, &exec, nullptr);
+  ASSERT_TRUE(eval.ok()) << eval.status();
+  EXPECT_NEAR(whole / eval->bpb, 1.0, 0.01);
+  const std::vector<AblationPart> parts = AblationParts(model->shape());
+  EXPECT_FALSE(parts.empty());
+  for (const AblationPart& part : parts) {
+    const std::string name = part.name;
+    const double change = ablation.Measure(kText, {name}).bpb - whole;
+    std::printf("%-20s %+.4f\n", part.name, change);
+    EXPECT_GT(std::abs(change), 1e-6) << name;
+    for (const char* heavy : {"gd", "xm", "tm", "sk", "ffn"}) {
+      if (name == heavy) {
+        EXPECT_GT(change, 0.0) << name;
+      }
+    }
+  }
 }
 
 }  // namespace
