@@ -27,7 +27,7 @@ std::string Quoted(const std::string& word) {
 // The command that prints manifests, without the chart's arguments; "" when there is none.
 std::string Renderer() {
   if (std::system("command -v helm > /dev/null") == 0) {
-    return "helm template release-name " + Quoted(ChartFolder());
+    return "helm template release-name " + Quoted(ChartFolder()) + " --kube-version 1.30.0";
   }
   const std::string chartcheck = CHIMERA_CHARTCHECK;
   if (chartcheck.empty()) return "";

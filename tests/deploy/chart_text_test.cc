@@ -1,9 +1,8 @@
 // The chart's files as text, against the binary: what holds without any renderer.
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <cctype>
 #include <filesystem>
-#include <regex>
 #include <set>
 #include <string>
 
@@ -37,11 +36,14 @@ std::string Templates() {
   return out;
 }
 
-std::set<std::string> Matches(const std::string& text, const std::string& pattern) {
-  const std::regex regex(pattern);
+// The words of letters and hyphens that follow the mark, wherever it stands.
+std::set<std::string> WordsAfter(const std::string& text, const std::string& mark) {
   std::set<std::string> out;
-  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
-    out.insert((*it)[1]);
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
+    const size_t begin = at + mark.size();
+    size_t end = begin;
+    while (end < text.size() && (std::islower(text[end]) || text[end] == '-')) ++end;
+    out.insert(text.substr(begin, end - begin));
   }
   return out;
 }
@@ -73,10 +75,10 @@ TEST(ChartText, ConfigIsTheServiceConfiguration) {
 TEST(ChartText, FlagsAreTheBinarys) {
   const std::string help =
       RunChimera({"serve", "--help"}).out + RunChimera({"complete", "--help"}).out;
-  const std::set<std::string> flags = Matches(Templates(), R"(\n *- (--[a-z-]+)\n)");
-  EXPECT_GE(flags.size(), 7u);
+  const std::set<std::string> flags = WordsAfter(Templates(), " - --");
+  EXPECT_EQ(flags.size(), 8u);
   for (const std::string& flag : flags) {
-    EXPECT_NE(help.find("  " + flag + " "), std::string::npos) << flag;
+    EXPECT_NE(help.find("  --" + flag + " "), std::string::npos) << flag;
   }
 }
 
@@ -92,10 +94,10 @@ TEST(ChartText, PathsAreTheBinarys) {
   const ServerProcess server(
       {"--all", "--config", root + "/service.json", "--port", "0", "--admin-port", "0"});
   ASSERT_TRUE(server.started());
-  const std::set<std::string> paths = Matches(Templates(), R"(path: (/[a-z]+))");
+  const std::set<std::string> paths = WordsAfter(Templates(), "path: /");
   EXPECT_EQ(paths.size(), 3u);
   for (const std::string& path : paths) {
-    EXPECT_NE(HttpGet(server.address("admin"), path), "") << path;
+    EXPECT_NE(HttpGet(server.address("admin"), "/" + path), "") << path;
   }
 }
 
