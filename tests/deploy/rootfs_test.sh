@@ -122,8 +122,10 @@ check_libraries() {
   echo "ok: the $(wc -l <"$work/shipped") libraries shipped are the ones in use"
 }
 
-# No file is open for writing outside the two places.
+# No file is open for writing outside the two places. What this script was started with, for
+# example a log of the test runner, the process merely inherited.
 check_open_files() {
+  inherited=$(for fd in /proc/$$/fd/*; do readlink "$fd" || true; done)
   for info in "/proc/$pid/fdinfo"/*; do
     flags=$(sed -n 's/^flags:[[:space:]]*//p' "$info" 2>/dev/null) || continue
     case $flags in *[12]) ;; *) continue ;; esac
@@ -131,7 +133,7 @@ check_open_files() {
     case $target in
       "$tree"/var/lib/chimera/* | "$tree"/tmp/* | "$work/serve.log") ;;
       socket:* | pipe:* | anon_inode:* | /memfd:*) ;;
-      *) fail "open for writing: $target" ;;
+      *) echo "$inherited" | grep -qxF "$target" || fail "open for writing: $target" ;;
     esac
   done
   echo "ok: open files"
