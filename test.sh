@@ -4,7 +4,9 @@
 #                      tests of the libraries under AddressSanitizer and UBSan
 #   ./test.sh --full   adds ThreadSanitizer
 # CHIMERA_DATA_DIR names the folder with the sample texts (default: ../shared/data when it is
-# there); tests that need it are skipped without it. CHIMERA_JOBS limits the parallel jobs.
+# there); tests that need it are skipped without it. In the same way CHIMERA_CHARTCHECK names the
+# program that renders the chart (default: ../shared/tools/chartcheck/chartcheck). CHIMERA_JOBS
+# limits the parallel jobs.
 set -eu
 cd "$(dirname "$0")"
 
@@ -13,7 +15,7 @@ case ${1:-} in
   '') ;;
   --full) full=yes ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     [ "$1" = --help ] && exit 0
     exit 2
     ;;
@@ -23,6 +25,10 @@ jobs=${CHIMERA_JOBS:-$(nproc)}
 data=${CHIMERA_DATA_DIR:-}
 if [ -z "$data" ] && [ -d ../shared/data ]; then
   data=$(cd ../shared/data && pwd)
+fi
+chartcheck=${CHIMERA_CHARTCHECK:-}
+if [ -z "$chartcheck" ] && [ -x ../shared/tools/chartcheck/chartcheck ]; then
+  chartcheck=$(cd ../shared/tools/chartcheck && pwd)/chartcheck
 fi
 begun=$(date +%s)
 passed=0
@@ -39,7 +45,8 @@ build() {
   say "$1: configure"
   mkdir -p "build/$1"
   log=build/$1/configure.log
-  if ! cmake --preset "$1" -DCHIMERA_TESTS=ON "-DCHIMERA_DATA_DIR=$data" >"$log" 2>&1; then
+  if ! cmake --preset "$1" -DCHIMERA_TESTS=ON "-DCHIMERA_DATA_DIR=$data" \
+    "-DCHIMERA_CHARTCHECK=$chartcheck" >"$log" 2>&1; then
     tail -n 20 "$log"
     say "$1: cmake failed ($log)"
     exit 1
@@ -93,6 +100,13 @@ say "tokenizer ranks"
 scripts/fetch_tokenizer.sh ||
   say "warning: no tokenizer ranks; tests of the full vocabulary are skipped"
 [ -n "$data" ] || say "warning: no data folder; tests that read sample texts are skipped"
+
+if [ -n "$chartcheck" ]; then
+  say "chart renderer"
+  # Its first run installs what it needs; tests that render would otherwise wait for that.
+  "$chartcheck" helm/chimera >/dev/null 2>&1 ||
+    say "warning: chartcheck finds errors or does not run; the tests say more"
+fi
 
 build release
 run release

@@ -70,13 +70,14 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(
 std::vector<std::string> PlacesAbove(const std::string& relative) {
   std::vector<std::string> places = {relative};
   std::error_code error;
-  for (fs::path folder :
-       {fs::current_path(error), fs::read_symlink("/proc/self/exe", error).parent_path()}) {
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (fs::path folder : {fs::current_path(error), program}) {
     for (int i = 0; i < kFoldersAboveMax && folder.has_relative_path(); ++i) {
       folder = folder.parent_path();
       places.push_back((folder / relative).string());
     }
   }
+  places.push_back((program.parent_path() / "share/chimera" / relative).string());
   return places;
 }
 

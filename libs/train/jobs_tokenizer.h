@@ -25,7 +25,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizerFile(const std::st
 absl::StatusOr<std::shared_ptr<const Tokenizer>> FindTokenizer(
     const std::vector<std::string>& paths, int n_ranks);
 
-// The relative path below the working folder, the folders above it and those above the program.
+// The relative path below the working folder, the folders above it and those above the program, and
+// where an installed program keeps it: ../share/chimera of the program's folder.
 std::vector<std::string> PlacesAbove(const std::string& relative);
 
 // Where the full rank file may be: .cache/tokenizer/o200k_base.tiktoken at PlacesAbove.
