@@ -139,9 +139,8 @@ absl::StatusOr<std::unique_ptr<KnotStream>> LocalKnot::Open(const std::string& m
   }
   const int loops_max = model->shape().loop.loops_max;
   if (loops < 0 || loops > loops_max) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("loops ", loops, " is outside 1..", loops_max, " of model ",
-                     model->shape().name));
+    return absl::InvalidArgumentError(absl::StrCat("loops ", loops, " is outside 1..", loops_max,
+                                                   " of model ", model->shape().name));
   }
   const int64_t bytes = BraidState::Bytes(model->shape(), loops);
   CHIMERA_RETURN_IF_ERROR(core_->Admit(bytes));

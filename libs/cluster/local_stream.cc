@@ -48,9 +48,7 @@ absl::Status LocalStream::Stopped() const {
   return absl::DeadlineExceededError("the request's deadline passed");
 }
 
-size_t LocalStream::RecentMax() const {
-  return static_cast<size_t>(model_->shape().recent_tokens);
-}
+size_t LocalStream::RecentMax() const { return static_cast<size_t>(model_->shape().recent_tokens); }
 
 absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   const size_t n = request.nodes.size();
@@ -67,9 +65,9 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   }
   const int in_window = window_.has_value() ? window_->n_nodes() : 0;
   if (request.commit_node < -1 || request.commit_node >= in_window) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("commit_node ", request.commit_node, " is outside the last window of ",
-                     in_window, " nodes"));
+    return absl::InvalidArgumentError(absl::StrCat("commit_node ", request.commit_node,
+                                                   " is outside the last window of ", in_window,
+                                                   " nodes"));
   }
   CHIMERA_RETURN_IF_ERROR(ValidateTransform(request.transform));
   CHIMERA_RETURN_IF_ERROR(ValidateNodes(request));
@@ -119,10 +117,9 @@ absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
   if (request.commit_node >= 0) position += window_->depth(request.commit_node) + 1;
   for (int i = 0; i < tree.n_nodes(); ++i) {
     if (position % kWindow + tree.depth(i) >= kWindow) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("node ", i, " stands at position ", position + tree.depth(i),
-                       ": a window from ", position, " ends before the next multiple of ",
-                       kWindow));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "node ", i, " stands at position ", position + tree.depth(i), ": a window from ",
+          position, " ends before the next multiple of ", kWindow));
     }
   }
   return absl::OkStatus();
@@ -181,8 +178,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
   }
   const TokenTree tree(parents, static_cast<int>(request.nodes.size()));
   if (!gate_->Enter(&cancelled_, deadline_ns_)) return Stopped();
-  const std::span<const float> rows =
-      stepper_.Tree(&state_, tree, window_tokens_, request.loops);
+  const std::span<const float> rows = stepper_.Tree(&state_, tree, window_tokens_, request.loops);
   window_ = tree;
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   for (int i = 0; i < tree.n_nodes(); ++i) {
@@ -260,10 +256,8 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
                                                            int count) {
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   stepper_.Logits(std::span(hidden_).subspan(wanted.hidden * d_model, d_model), 1, logits_);
-  const size_t window =
-      std::min<size_t>(kPenaltyWindow - wanted.path.size(), wanted.history_end);
-  std::span<const int32_t> seen =
-      std::span(history_).subspan(wanted.history_end - window, window);
+  const size_t window = std::min<size_t>(kPenaltyWindow - wanted.path.size(), wanted.history_end);
+  std::span<const int32_t> seen = std::span(history_).subspan(wanted.history_end - window, window);
   if (!wanted.path.empty()) {
     seen_.assign(seen.begin(), seen.end());
     seen_.insert(seen_.end(), wanted.path.begin(), wanted.path.end());

@@ -77,7 +77,7 @@ class LocalStream final : public KnotStream {
   BraidState state_;
   Stepper stepper_;
   LogitTransformer transformer_;
-  LogitTransform transform_;  // of the last pass
+  LogitTransform transform_;      // of the last pass
   std::vector<int32_t> history_;  // the last tokens, at least RecentMax() when there were so many
   std::vector<int32_t> seen_;     // what the penalty of a node of a window looks at
   std::vector<int32_t> piece_;

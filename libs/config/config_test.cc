@@ -209,7 +209,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "training.phases[pretrain].tokens is missing"},
         BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096,"size":2}]})",
                 "context_tiers[recent_ring].size is an unknown key"},
-        BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"mb":1}]})", "context_tiers[].mb is an unknown key"},
+        BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"mb":1}]})",
+                "context_tiers[].mb is an unknown key"},
         BadCase{
             R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"name":"braid_state","mb":1},{"name":"braid_state","mb":1}]})",
             "context_tiers[braid_state].name stands there twice"}));

@@ -103,9 +103,8 @@ TEST(Registry, UnclaimedAndDoublyClaimedKeysFail) {
 TEST(Registry, SwitchesThatDoNothingYetArePending) {
   std::map<std::string, KeyRole> roles;
   for (const KeyEntry& entry : CoverageOf("chimera-5.3.json", "")) roles[entry.path] = entry.role;
-  for (const char* path :
-       {"byte_level.enabled", "multimodal.enabled", "span_inference.enabled",
-        "training.phases[sft].lr", "entropy_valve.enabled"}) {
+  for (const char* path : {"byte_level.enabled", "multimodal.enabled", "span_inference.enabled",
+                           "training.phases[sft].lr", "entropy_valve.enabled"}) {
     EXPECT_EQ(roles.at(path), KeyRole::kPending) << path;
   }
   for (const char* path :

@@ -239,8 +239,10 @@ int64_t TitansStateFloats(const TitansShape& shape) {
 const char* TitansMemoryProblem(int64_t position, const float* memory) {
   const auto header = ReadHeader<TitansMemoryHeader>(memory);
   if (header.started < 0 || header.started > 1) return "memory is neither fresh nor started";
-  if (header.pending < 0 || header.pending > kTitansChunk) return "write chunk holds too many tokens";
-  if (header.position != (header.started == 0 ? 0 : position)) return "memory is at another position";
+  if (header.pending < 0 || header.pending > kTitansChunk)
+    return "write chunk holds too many tokens";
+  if (header.position != (header.started == 0 ? 0 : position))
+    return "memory is at another position";
   return nullptr;
 }
 

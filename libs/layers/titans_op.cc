@@ -160,16 +160,9 @@ class TitansOp {
   }
 
   void MakeCore() {
-    const TitansCoreInput input = {tape_,
-                                   batch_,
-                                   shape_,
-                                   plan_,
-                                   params_.persistent_k,
-                                   params_.persistent_v,
-                                   proj_,
-                                   kv_,
-                                   log_keep_,
-                                   r_};
+    const TitansCoreInput input = {
+        tape_, batch_, shape_,    plan_, params_.persistent_k, params_.persistent_v,
+        proj_, kv_,    log_keep_, r_};
     core_ = shape_.decay_linear ? NewTitansDecay(input) : NewTitansAttention(input);
     if (!shape_.decay_linear) FindBlocks();
   }

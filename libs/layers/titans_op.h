@@ -49,8 +49,8 @@ struct TitansOutput {
 
 // proj [rows][4 * width] = q, km, vm, qm; kv [rows][2 * kv_width]; gates [rows][3 * n_heads] before
 // bias. batch.start and end: the ring slabs; memory_start and memory_end: the memory slabs, unused
-// with kReadOnly. The position of a sequence is read from its memory slab. project_kv is called at most once,
-// during the call, and not at all when no block ends.
+// with kReadOnly. The position of a sequence is read from its memory slab. project_kv is called at
+// most once, during the call, and not at all when no block ends.
 TitansOutput TitansMixer(Tape* tape, const TrainBatch& batch, const TitansParams& params,
                          const TitansOptions& options, Var* proj, Var* kv, Var* gates,
                          const TitansProjectKv& project_kv);

@@ -12,15 +12,15 @@ struct SketchFields;
 struct TrainBatch {
   int n_seqs = 0;
   int seq_len = 0;  // tokens of every sequence, unless row_begin says otherwise
-  // Sequences of different lengths: sequence s holds rows [row_begin[s], row_begin[s + 1]), n_seqs +
-  // 1 entries, every sequence at least one row. Null: seq_len rows each.
+  // Sequences of different lengths: sequence s holds rows [row_begin[s], row_begin[s + 1]), n_seqs
+  // + 1 entries, every sequence at least one row. Null: seq_len rows each.
   const int64_t* row_begin = nullptr;
   // Which block of the states a sequence owns; null: block s.
   const int32_t* lane = nullptr;
-  const int32_t* tokens = nullptr;   // [rows] inputs
-  const int32_t* targets = nullptr;  // [rows] the token after each input
-  const uint8_t* reset = nullptr;    // [rows] 1: every state is dropped before this token
-  const uint8_t* loops = nullptr;    // [rows] iterations of the looped block; null: the default
+  const int32_t* tokens = nullptr;       // [rows] inputs
+  const int32_t* targets = nullptr;      // [rows] the token after each input
+  const uint8_t* reset = nullptr;        // [rows] 1: every state is dropped before this token
+  const uint8_t* loops = nullptr;        // [rows] iterations of the looped block; null: the default
   const SketchFields* fields = nullptr;  // of SK layers (span_knot_op.h); null: all absent
   // Recurrent state of one layer in the layout of BraidState, one block a lane, state_stride
   // floats apart; start is only read, end only written. Set per layer by the network.

@@ -77,8 +77,9 @@ void LayerStep::GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree
   for (int i = 0; i < n; ++i) {
     DeltaGates(w, heads, projected + int64_t{i} * wide, gates_.data() + i * 2 * heads);
   }
-  const GatedDeltaNodes nodes{projected,     projected + width,     projected + 2 * width, wide,
-                              gates_.data(), gates_.data() + heads, 2 * heads};
+  const GatedDeltaNodes nodes{projected, projected + width, projected + 2 * width,
+                              wide,      gates_.data(),     gates_.data() + heads,
+                              2 * heads};
   GatedDeltaTreeWalk(GatedDelta(), tree, record + ConvFloats(c_, n))
       .Run(nodes, 0, heads, state + kConvState * 3 * width, mixed_.data(), width, walk_.data());
   for (int i = 0; i < n; ++i) {
@@ -108,8 +109,9 @@ void LayerStep::MlstmTree(const MlstmWeights& w, const TokenTree& tree, const fl
   ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
   Mlstm().gate_cap(gates_.data(), w.gate_bias, n, 2 * heads, gates_.data());
   const float* projected = projected_.data();
-  const MlstmNodes nodes{projected,     projected + width,     projected + 2 * width, wide,
-                         gates_.data(), gates_.data() + heads, 2 * heads};
+  const MlstmNodes nodes{projected, projected + width, projected + 2 * width,
+                         wide,      gates_.data(),     gates_.data() + heads,
+                         2 * heads};
   // The walk only reads the committed state.
   MlstmTreeWalk(Mlstm(), tree, record)
       .Run(nodes, 0, heads, MlstmStateAt(const_cast<float*>(state), heads), mixed_.data(), width,

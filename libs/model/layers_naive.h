@@ -19,8 +19,7 @@ template <typename T>
 class NaiveLayers {
  public:
   // values: laid out as the parameters; both must outlive this.
-  NaiveLayers(const ModelConfig& config, const Parameters& parameters,
-              const std::vector<T>& values)
+  NaiveLayers(const ModelConfig& config, const Parameters& parameters, const std::vector<T>& values)
       : c_(config), parameters_(parameters), values_(values) {}
 
   const T* At(const std::string& name) const {

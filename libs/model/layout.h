@@ -33,7 +33,7 @@ struct TensorSpec {
   bool trainable = true;  // false: no gradient reaches it; the trainer sets it by other means
 };
 
-// In file order: embedding, layers from first to last, final norm. 
+// In file order: embedding, layers from first to last, final norm.
 std::vector<TensorSpec> ModelLayout(const ModelConfig& config);
 
 // "layers.<index>.<rest>"

@@ -22,7 +22,8 @@ class LinearStep {
   // Takes rows that are normalised already.
   void Load(const float* in, int n, int cols);
 
-  // out[t][row] = w * normed[t], with the correction of the map when it has one, for the n tokens of the last Norm or Load.
+  // out[t][row] = w * normed[t], with the correction of the map when it has one, for the n tokens
+  // of the last Norm or Load.
   void Linear(const LinearView& w, int n, float* out);
   // The rows of tiles [tile_begin, tile_end) only; out is indexed by the absolute row.
   void LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,

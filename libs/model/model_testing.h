@@ -15,8 +15,10 @@ std::shared_ptr<const Tokenizer> TestTokenizer();
 
 enum class TestShape {
   kPlain,   // GD XM
-  kLooped,  // GD, then XM with experts and GD looped 1 to 4 times (2 by default), then GD with experts
-  kFull,    // every part: GD, then TM with experts and XM looped as above, then SK with experts and TM
+  kLooped,  // GD, then XM with experts and GD looped 1 to 4 times (2 by default), then GD with
+            // experts
+  kFull,    // every part: GD, then TM with experts and XM looped as above, then SK with experts and
+            // TM
 };
 
 // d_model 64, d_ff 128, vocab_size 1,080.

@@ -74,10 +74,10 @@ Var* Network::RunLayers(Tape* tape, TrainBatch batch, const float* start, float*
 Var* Network::RunLoop(Tape* tape, const TrainBatch& batch, const float* start, float* end, Var* x) {
   const LoopConfig& loop = config_.loop;
   Var* e = NormQuantize(tape, x, ends_->loop_norm, false).normed;
-  const std::vector<HeldState> held =
-      PlanHeldStates(batch, loop.loops_default, loop.loops_max);
+  const std::vector<HeldState> held = PlanHeldStates(batch, loop.loops_default, loop.loops_max);
   auto part = [&](const HeldState& h) {
-    return int64_t{h.lane} * StateFloats() + static_cast<int64_t>(state_.IterationBegin(h.iteration));
+    return int64_t{h.lane} * StateFloats() +
+           static_cast<int64_t>(state_.IterationBegin(h.iteration));
   };
   const size_t bytes = state_.IterationFloats() * sizeof(float);
   for (const HeldState& h : held) {

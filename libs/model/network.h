@@ -13,8 +13,8 @@
 
 #include "base/exec_context.h"
 #include "config/model_config.h"
-#include "layers/span_knot.h"
 #include "layers/quant_progress.h"
+#include "layers/span_knot.h"
 #include "layers/train_batch.h"
 #include "model/layout.h"
 #include "model/state_layout.h"

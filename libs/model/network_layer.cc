@@ -63,7 +63,8 @@ void NetworkLayer::BindMixer(const std::string& prefix, Parameters* parameters) 
   out_norm_ = BindFloat(parameters, prefix + "out_norm");
   w_out_ = BindLinear(parameters, prefix + "w_out", quantized_);
   if (kind_ == LayerKind::kMlstm) {
-    xm_ = {BindFloat(parameters, prefix + "gate_bias"), BindFloat(parameters, prefix + "head_norm")};
+    xm_ = {BindFloat(parameters, prefix + "gate_bias"),
+           BindFloat(parameters, prefix + "head_norm")};
     return;
   }
   if (kind_ == LayerKind::kTitans) {
@@ -118,10 +119,10 @@ Var* NetworkLayer::Delta(Tape* tape, const TrainBatch& batch, const LinearInput&
   if (kind_ != LayerKind::kSpanKnot) return y;
   static const SketchFields kNone;
   const auto offset = static_cast<int64_t>(LayerStateFloats(config_, LayerKind::kGatedDelta));
-  return Residual(tape, y,
-                  SpanKnotBranch(tape, batch, *knot_, sk_,
-                                 batch.fields != nullptr ? *batch.fields : kNone, in.normed,
-                                 offset));
+  return Residual(
+      tape, y,
+      SpanKnotBranch(tape, batch, *knot_, sk_, batch.fields != nullptr ? *batch.fields : kNone,
+                     in.normed, offset));
 }
 
 Var* NetworkLayer::Titans(Tape* tape, const TrainBatch& batch, int iteration,

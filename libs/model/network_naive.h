@@ -42,7 +42,8 @@ class NaiveNetwork {
     } else {
       for (int l = 0; l < c_.n_layers; ++l) x = live_.Run(l, x, reset);
     }
-    const std::vector<T> logits = live_.Linear(live_.Norm(x, "final_norm", c_.d_model), "embedding");
+    const std::vector<T> logits =
+        live_.Linear(live_.Norm(x, "final_norm", c_.d_model), "embedding");
     T sum = 0;
     for (size_t t = 0; t < tokens.size(); ++t) {
       const T* row = logits.data() + t * size_t(c_.vocab_size);
@@ -98,7 +99,8 @@ class NaiveNetwork {
         Inject(frozen_, h_frozen.data() + t * d, e_frozen.data() + t * d, &u_frozen);
       }
       if (rows.empty()) break;
-      const std::vector<T> out = Layers(live_, u, resets), fixed = Layers(frozen_, u_frozen, resets);
+      const std::vector<T> out = Layers(live_, u, resets),
+                           fixed = Layers(frozen_, u_frozen, resets);
       for (size_t i = 0; i < rows.size(); ++i) {
         std::copy_n(out.begin() + long(i * d), d, h.begin() + long(rows[i] * d));
         std::copy_n(fixed.begin() + long(i * d), d, h_frozen.begin() + long(rows[i] * d));

@@ -99,9 +99,7 @@ void CheckGradients(const ModelConfig& config, const Text& text) {
   pass.tape.Backward();
 
   NaiveNetwork<double> naive(config, parameters);
-  auto naive_loss = [&] {
-    return naive.Loss(text.tokens, text.targets, text.reset, text.loops);
-  };
+  auto naive_loss = [&] { return naive.Loss(text.tokens, text.targets, text.reset, text.loops); };
   EXPECT_NEAR(loss, naive_loss(), 1e-5);
   for (const Parameters::Entry& e : parameters.entries()) {
     if (!e.spec.trainable) continue;
@@ -221,8 +219,8 @@ TEST(Network, EveryTensorChangesTheLoss) {
   CheckAblations(Looped(true));
 }
 
-// State carried from step to step, depths changing in between, equals one long step: a token that an
-// iteration skips holds that iteration's state.
+// State carried from step to step, depths changing in between, equals one long step: a token that
+// an iteration skips holds that iteration's state.
 TEST(Network, HeldStatesCarryOverSteps) {
   const ModelConfig config = Looped(false);
   Parameters parameters(config);

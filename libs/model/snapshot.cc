@@ -42,21 +42,20 @@ absl::Status Corrupt(const std::string& fault) {
 
 absl::Status CheckFrame(std::string_view bytes, Header* header) {
   if (bytes.size() < sizeof(Header)) {
-    return Corrupt(
-        absl::StrCat("has ", bytes.size(), " bytes, its header needs ", sizeof(Header)));
+    return Corrupt(absl::StrCat("has ", bytes.size(), " bytes, its header needs ", sizeof(Header)));
   }
   std::memcpy(header, bytes.data(), sizeof(Header));
   if (std::memcmp(header->magic, kMagic, sizeof(kMagic)) != 0) {
     return Corrupt("not a snapshot (wrong magic)");
   }
   if (header->version != kVersion) {
-    return Corrupt(absl::StrCat("version ", header->version, " is not the supported version ",
-                                kVersion));
+    return Corrupt(
+        absl::StrCat("version ", header->version, " is not the supported version ", kVersion));
   }
   if (header->byte_order != kByteOrder) return Corrupt("wrong byte order mark");
   if (header->total_bytes != bytes.size()) {
-    return Corrupt(absl::StrCat("has ", bytes.size(), " bytes but its header declares ",
-                                header->total_bytes));
+    return Corrupt(
+        absl::StrCat("has ", bytes.size(), " bytes but its header declares ", header->total_bytes));
   }
   if (header->checksum != Xxh3(bytes.substr(kHashedFrom))) return Corrupt("checksum mismatch");
   return absl::OkStatus();
@@ -65,9 +64,8 @@ absl::Status CheckFrame(std::string_view bytes, Header* header) {
 absl::Status CheckFit(const Model& model, const Header& h) {
   const std::string id(h.model_id, sizeof(h.model_id));
   if (id != model.id()) {
-    return absl::FailedPreconditionError(absl::StrCat("snapshot belongs to model ",
-                                                      absl::CHexEscape(id), ", this is ",
-                                                      model.id()));
+    return absl::FailedPreconditionError(
+        absl::StrCat("snapshot belongs to model ", absl::CHexEscape(id), ", this is ", model.id()));
   }
   const ModelConfig& c = model.shape();
   if (h.loops < 1 || h.loops > static_cast<uint32_t>(c.loop.loops_max)) {
@@ -81,8 +79,8 @@ absl::Status CheckFit(const Model& model, const Header& h) {
     return Corrupt(absl::StrCat(h.n_recent, " recent tokens exceed ", c.recent_tokens));
   }
   if (h.surface_bytes > kSurfaceHalfMax) {
-    return Corrupt(absl::StrCat("surface half of ", h.surface_bytes, " bytes exceeds ",
-                                kSurfaceHalfMax));
+    return Corrupt(
+        absl::StrCat("surface half of ", h.surface_bytes, " bytes exceeds ", kSurfaceHalfMax));
   }
   if (h.position > kPositionMax) {
     return Corrupt(absl::StrCat("position ", h.position, " exceeds ", kPositionMax));
@@ -120,8 +118,8 @@ absl::StatusOr<std::string> WriteSnapshot(const Model& model, const BraidState& 
         absl::StrCat(recent.size(), " recent tokens exceed ", recent_max));
   }
   if (surface.size() > kSurfaceHalfMax) {
-    return absl::InvalidArgumentError(absl::StrCat("surface half of ", surface.size(),
-                                                   " bytes exceeds ", kSurfaceHalfMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("surface half of ", surface.size(), " bytes exceeds ", kSurfaceHalfMax));
   }
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof(kMagic));

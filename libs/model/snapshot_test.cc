@@ -147,9 +147,9 @@ TEST_F(SnapshotTest, LimitsOfWhatIsWritten) {
   const std::vector<int32_t> many(4097, 1);
   EXPECT_THAT(std::string(WriteSnapshot(*model_, *state_, many, "").status().message()),
               HasSubstr("4097 recent tokens exceed 4096"));
-  EXPECT_THAT(std::string(
-                  WriteSnapshot(*model_, *state_, {}, std::string(65537, 'x')).status().message()),
-              HasSubstr("65537 bytes exceeds 65536"));
+  EXPECT_THAT(
+      std::string(WriteSnapshot(*model_, *state_, {}, std::string(65537, 'x')).status().message()),
+      HasSubstr("65537 bytes exceeds 65536"));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Where the recurrent state of each (layer, loop iteration) lies in a stream's block of floats
-// (DESIGN D14): memories, prelude and coda, then the looped layers once per iteration. A stream with fewer loops
-// has a prefix of the block of a stream with more.
+// (DESIGN D14): memories, prelude and coda, then the looped layers once per iteration. A stream
+// with fewer loops has a prefix of the block of a stream with more.
 #pragma once
 
 #include <cstddef>

@@ -50,8 +50,8 @@ std::vector<float> ServeNll(const Model& model, const std::vector<int32_t>& toke
   std::vector<float> logits(vocab * block), nll;
   for (size_t at = 0; at + 1 < tokens.size(); at += block) {
     const size_t n = std::min(block, tokens.size() - 1 - at);
-    const auto hidden = stepper.Prefill(&state, std::span(tokens).subspan(at, n),
-                                        std::span(loops).subspan(at, n));
+    const auto hidden =
+        stepper.Prefill(&state, std::span(tokens).subspan(at, n), std::span(loops).subspan(at, n));
     stepper.Logits(hidden, static_cast<int>(n), std::span(logits).first(n * vocab));
     for (size_t i = 0; i < n; ++i) {
       const float* row = logits.data() + i * vocab;

@@ -36,8 +36,8 @@ struct Checkpoint {
 
 // Atomic: on error the previous file is intact.
 absl::Status SaveCheckpoint(const std::string& path, const Checkpoint& checkpoint);
-// Also reads version 1, whose runs were AdamW's from fresh parameters without experts. NOT_FOUND when absent,
-// DATA_LOSS naming the fault when damaged.
+// Also reads version 1, whose runs were AdamW's from fresh parameters without experts. NOT_FOUND
+// when absent, DATA_LOSS naming the fault when damaged.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path);
 
 }  // namespace chimera

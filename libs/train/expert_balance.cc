@@ -7,8 +7,8 @@
 namespace chimera {
 namespace {
 
-constexpr double kRate = 1e-3;        // u
-constexpr double kCountDecay = 0.9;   // steps here hold few tokens
+constexpr double kRate = 1e-3;       // u
+constexpr double kCountDecay = 0.9;  // steps here hold few tokens
 
 }  // namespace
 

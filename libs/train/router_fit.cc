@@ -90,11 +90,13 @@ absl::StatusOr<DepthRouterReport> FitDepthRouter(const ModelConfig& config,
 }
 
 std::string RouterReportJson(const DepthRouterReport& r) {
-  const nlohmann::ordered_json json = {
-      {"held_out_rows", r.held_out_rows},   {"accuracy", r.accuracy},
-      {"majority", r.majority},             {"collapsed_accuracy", r.collapsed_accuracy},
-      {"collapsed_majority", r.collapsed_majority}, {"float_accuracy", r.float_accuracy},
-      {"confusion", r.confusion}};
+  const nlohmann::ordered_json json = {{"held_out_rows", r.held_out_rows},
+                                       {"accuracy", r.accuracy},
+                                       {"majority", r.majority},
+                                       {"collapsed_accuracy", r.collapsed_accuracy},
+                                       {"collapsed_majority", r.collapsed_majority},
+                                       {"float_accuracy", r.float_accuracy},
+                                       {"confusion", r.confusion}};
   return json.dump(1) + "\n";
 }
 

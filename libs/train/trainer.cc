@@ -199,8 +199,7 @@ class Run final : private BatchLoss {
         FitDepthRouter(model, train_.tokens, recipe_.seed, &network_, &tape_, &parameters_);
     balance_.Discard();
     if (absl::IsInvalidArgument(report.status())) {
-      LogWarning(absl::StrCat("the depth router stays untrained: ",
-                              report.status().message()));
+      LogWarning(absl::StrCat("the depth router stays untrained: ", report.status().message()));
       return absl::OkStatus();
     }
     if (!report.ok()) return report.status();
@@ -210,8 +209,8 @@ class Run final : private BatchLoss {
   double Validate(int64_t bytes_max) {
     parameters_.SetProgress(1.0);  // the model as it would be exported
     network_.Prepare(&exec_);
-    const double bpb = ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_,
-                                     bytes_max);
+    const double bpb =
+        ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_, bytes_max);
     balance_.Discard();
     return bpb;
   }

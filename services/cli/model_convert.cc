@@ -90,8 +90,8 @@ absl::Status MakeRandom(const ConvertFlags& flags) {
 
 void AddConvert(CLI::App& model, Command* run) {
   auto flags = std::make_shared<ConvertFlags>();
-  CLI::App* sub =
-      model.add_subcommand("convert", "Copy a model folder in another packing, or make a random one");
+  CLI::App* sub = model.add_subcommand(
+      "convert", "Copy a model folder in another packing, or make a random one");
   CLI::Option_group* which = sub->add_option_group("What to make");
   CLI::Option* folder = which->add_option("folder", flags->what.model, "Model folder to copy");
   CLI::Option* packing =
@@ -100,8 +100,7 @@ void AddConvert(CLI::App& model, Command* run) {
   CLI::Option* random =
       which->add_flag("--random", flags->random, "Fresh random weights for --config instead");
   which->require_option(1);
-  CLI::Option* config =
-      sub->add_option("--config", flags->what.config, "Model configuration file");
+  CLI::Option* config = sub->add_option("--config", flags->what.config, "Model configuration file");
   folder->needs(packing);
   packing->needs(folder);
   random->needs(config);
@@ -116,7 +115,8 @@ void AddConvert(CLI::App& model, Command* run) {
   sub->add_option("--out", flags->out, "Folder to write")->required();
   sub->add_flag("--json", flags->what.json, "One JSON object: model_id, weight_bytes, ...");
   sub->footer(
-      "base3 takes 1.6 bits a weight instead of 2 and is repacked when the model is loaded; what the\n"
+      "base3 takes 1.6 bits a weight instead of 2 and is repacked when the model is loaded; what "
+      "the\n"
       "model says stays the same to the bit. A random model says nonsense at the speed and in the\n"
       "memory of a trained one: for trying out a shape before it is trained.\n\n"
       "Examples:\n"
