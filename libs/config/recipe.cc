@@ -17,8 +17,8 @@ constexpr int kFoldersUp = 3;  // configs/recipes/x.json names configs/y.json: t
 constexpr int64_t kStepsMax = int64_t{1} << 40;
 constexpr int64_t kTokensPerStepMax = int64_t{1} << 31;
 constexpr size_t kPathBytesMax = 4096;
-// MeZO without values of its own: the rate of full-parameter runs of the small models here, far
-// below AdamW's because a step moves every parameter by lr times the whole projected gradient.
+// MeZO without a rate of its own. On the shipped model ten times as much still learns and a hundred
+// times as much diverges (docs/experiments.md).
 constexpr double kMezoLr = 1e-5;
 constexpr int64_t kMezoWarmupSteps = 200;
 

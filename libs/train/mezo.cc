@@ -14,17 +14,25 @@ constexpr int64_t kSignsPerBlock = 128;  // of one Philox block
 constexpr int64_t kParametersPerTask = 1 << 16;
 static_assert(kParametersPerTask % kSignsPerBlock == 0);
 
+// The signs of one block as +1 and -1, without a branch: they are as random as can be.
+void SignsOf(const PhiloxBlock& words, float* z) {
+  for (uint32_t word : words) {
+    for (int bit = 0; bit < 32; ++bit) {
+      *z++ = static_cast<float>(static_cast<int>((word >> bit) & 1) * 2 - 1);
+    }
+  }
+}
+
 // Calls body(n, sign of parameter n) for n in range, in order.
 template <typename Body>
 void ForSigns(uint64_t seed, int64_t t, ParameterRange range, const Body& body) {
   const PhiloxStream rng(seed, RngPurpose::kZerothOrderNoise, static_cast<uint32_t>(t));
-  for (int64_t n = range.begin; n < range.end;) {
-    const PhiloxBlock words = rng.Block(static_cast<uint64_t>(n / kSignsPerBlock));
-    const int64_t end = std::min(range.end, (n / kSignsPerBlock + 1) * kSignsPerBlock);
-    for (; n < end; ++n) {
-      const uint32_t word = words[static_cast<size_t>(n % kSignsPerBlock / 32)];
-      body(n, ((word >> (n % 32)) & 1) != 0 ? 1.0f : -1.0f);
-    }
+  for (int64_t block = range.begin / kSignsPerBlock; block * kSignsPerBlock < range.end; ++block) {
+    float z[kSignsPerBlock];
+    SignsOf(rng.Block(static_cast<uint64_t>(block)), z);
+    const int64_t base = block * kSignsPerBlock, begin = std::max(range.begin, base);
+    const int64_t end = std::min(range.end, base + kSignsPerBlock);
+    for (int64_t n = begin; n < end; ++n) body(n, z[n - base]);
   }
 }
 

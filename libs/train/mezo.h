@@ -3,7 +3,7 @@
 //   g = (L+ - L-) / (2 eps);  theta <- theta - lr * (g * z + weight_decay * theta)
 // z is one sign a parameter: sign n of the Philox stream (seed, zeroth-order noise, t) belongs to
 // parameter n. It is never stored, and it has no state from step to step: seed, t and g say what a
-// step did. Memory: one copy of the parameters.
+// step did. Memory: one copy of the parameters; the gradient buffer of Parameters stays unused.
 //
 // Two limits to know. A step learns one number from a batch, so it takes 30 to 1,000 times the
 // steps of AdamW from scratch: it is for adapting a trained model (DESIGN D17). And a ternary

@@ -331,6 +331,32 @@ TEST_F(CliTest, TrainRunStoppedBySignalGoesOnToTheSameBits) {
               Slurp(root_ + "/whole/model/weights.b158"));
 }
 
+TEST_F(CliTest, TrainRunAdaptsAModel) {
+  const std::string model = MakeModel();
+  json recipe = json::parse(Slurp(kSmoke));
+  recipe["train"].erase("grad_clip");
+  recipe["train"].erase("lr");  // AdamW's
+  recipe["train"]["optimizer"] = "mezo";
+  fs::create_directory_symlink(kSource + "/configs", root_ + "/configs");
+  std::ofstream(root_ + "/mezo.json") << recipe.dump();
+  // The tokenizer is the model's: none is named.
+  const std::vector<std::string> adapt = {
+      "train",  "run",           "--recipe", root_ + "/mezo.json",
+      "--data", root_ + "/data", "--work",   root_ + "/adapted",
+      "--init", model,           "--steps",  "3",
+      "--json"};
+  const Outcome outcome = Run(adapt);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json end = LastLine(outcome.out);
+  EXPECT_NE(end["projected_gradient"].get<double>(), 0.0);
+  EXPECT_GT(end["gradient_norm"].get<double>(), 0.0);
+  const json made = LastLine(Run(TrainRun("/made", 4)).out);
+  EXPECT_NEAR(end["valid_bpb"].get<double>() / made["valid_bpb"].get<double>(), 1.0, 0.01);
+  std::vector<std::string> wrong = adapt;
+  wrong[9] = root_ + "/none";
+  ExpectFailure(wrong, "train.init_model = \"" + root_ + "/none\"");
+}
+
 TEST_F(CliTest, TrainRunTellsWhatIsWrong) {
   std::vector<std::string> arguments = TrainRun("/w", 20);
   arguments[5] = root_ + "/nowhere";
