@@ -212,7 +212,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"mb":1}]})",
                 "context_tiers[].mb is an unknown key"},
         BadCase{
-            R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"name":"braid_state","mb":1},{"name":"braid_state","mb":1}]})",
+            R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"name":"braid_state","mb":1},)"
+            R"({"name":"braid_state","mb":1}]})",
             "context_tiers[braid_state].name stands there twice"}));
 
 INSTANTIATE_TEST_SUITE_P(

@@ -29,6 +29,9 @@ struct NaiveTitansLayer {
   Vector k_offset, v_offset, block_k_offset, block_v_offset;
   // Frozen guards of every (chunk, head), or empty: they are computed and left here.
   std::vector<typename Memory::Guard> guards;
+  // The states of the first iteration of a loop: this is a later one, which reads them as constants
+  // and writes nothing. Empty: the layer has a memory of its own.
+  std::vector<typename Memory::State> given;
 
   int width() const { return heads * d; }
   int kv() const { return kv_heads * d; }
@@ -196,17 +199,18 @@ struct NaiveTitansLayer {
   void RunMemory() {
     const Memory memory{d, d};
     const int full = n() / chunk;
-    const bool fresh = guards.empty();
-    states.assign((full + 1) * heads, memory.Zeros());
+    const bool fresh = guards.empty(), writes = !frozen && given.empty();
+    states = given;
+    if (given.empty()) states.assign((full + 1) * heads, memory.Zeros());
     if (fresh) guards.resize(full * heads);
     for (int h = 0; h < heads; ++h) {
       typename Memory::State m = First(h);
       for (int c = 0; c <= full; ++c) {
-        states[c * heads + h] = m;
+        if (given.empty()) states[c * heads + h] = m;
         for (int t = c * chunk; t < n() && t < (c + 1) * chunk; ++t) {
-          memory.Read(m, &qm[t * width() + h * d], &r[t * width() + h * d]);
+          memory.Read(states[c * heads + h], &qm[t * width() + h * d], &r[t * width() + h * d]);
         }
-        if (c == full || frozen) continue;
+        if (c == full || !writes) continue;
         const Packed packed = Pack(c, h);
         auto& guard = guards[c * heads + h];
         if (fresh) guard = memory.GuardOf(m, packed.tokens(), momentum_guard);
@@ -222,7 +226,7 @@ struct NaiveTitansLayer {
       typename Memory::State bar = memory.Zeros();
       for (int c = n() / chunk; c >= 0; --c) {
         const auto& m = states[c * heads + h];
-        if (c < n() / chunk && !frozen) {
+        if (c < n() / chunk && !frozen && given.empty()) {
           const Packed packed = Pack(c, h);
           const auto grads =
               memory.WriteBackward(m, packed.tokens(), guards[c * heads + h], first_order, &bar);
@@ -243,6 +247,7 @@ struct NaiveTitansLayer {
                               &g->in[t * in_width + 3 * w + h * d]);
         }
       }
+      if (!given.empty()) continue;
       const Vector w1 = Transposed(bar.w1, d, d), w2 = Transposed(bar.w2, d, d);
       std::copy(w1.begin(), w1.end(), &g->p.w1[h * d * d]);
       std::copy(w2.begin(), w2.end(), &g->p.w2[h * d * d]);

@@ -1,9 +1,11 @@
 // The obvious twin of the whole network, for tests: one sequence from a fresh state, plain loops,
-// T = double, quantization off. Where training cuts the gradient (math-backbone 4.3: only the last
-// half of a token's iterations send one), the twin takes the value of a frozen copy of the
-// parameters, so that its differences are what the tape must give.
+// T = double, quantization off. Where training holds something constant, so does the twin: it takes
+// the value it had before any parameter moved. That goes for the loop (math-backbone 4.3: only the
+// last half of a token's iterations send a gradient) and inside the layers (layers_naive.h), and
+// makes its differences what the tape must give.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -13,51 +15,67 @@
 
 namespace chimera {
 
+struct NaiveText {
+  std::vector<int32_t> tokens, targets;
+  std::vector<uint8_t> reset;
+  std::vector<uint8_t> loops;            // iterations of each token; empty: the default
+  const SketchFields* fields = nullptr;  // of SK layers; null: none
+};
+
 template <typename T>
 class NaiveNetwork {
  public:
-  NaiveNetwork(const ModelConfig& config, const Parameters& parameters)
+  // text must outlive this.
+  NaiveNetwork(const ModelConfig& config, const Parameters& parameters, const NaiveText& text)
       : c_(config),
+        text_(text),
         values_(parameters.values().begin(), parameters.values().end()),
-        start_(values_),
-        live_(c_, parameters, values_),
-        frozen_(c_, parameters, start_) {}
+        live_(c_, parameters, values_, text.fields, false, &constants_) {
+    Body(NaiveLayers<T>(c_, parameters, values_, text.fields, true, &constants_));
+  }
 
   // What the differences move.
   std::vector<T>& values() { return values_; }
 
-  // Mean nats of one sequence. loops: iterations of each token; empty without a loop.
-  T Loss(const std::vector<int32_t>& tokens, const std::vector<int32_t>& targets,
-         const std::vector<uint8_t>& reset, const std::vector<uint8_t>& loops = {}) const {
-    std::vector<T> x = Embed(live_, tokens);
-    if (c_.loop.enabled) {
-      std::vector<T> f = Embed(frozen_, tokens);
-      for (int l = 0; l < c_.loop.first_layer; ++l) {
-        x = live_.Run(l, x, reset);
-        f = frozen_.Run(l, f, reset);
-      }
-      x = Loop(live_.Norm(x, "loop.norm", c_.d_model), frozen_.Norm(f, "loop.norm", c_.d_model),
-               reset, loops);
-      for (int l = c_.loop.last_layer + 1; l < c_.n_layers; ++l) x = live_.Run(l, x, reset);
-    } else {
-      for (int l = 0; l < c_.n_layers; ++l) x = live_.Run(l, x, reset);
-    }
+  // Mean nats. moved: the parameters that moved are of this layer or behind it, and of nothing
+  // else; -1: they may be any.
+  T Loss(int moved = -1) {
+    const std::vector<T> x = Body(live_, moved);
     const std::vector<T> logits =
         live_.Linear(live_.Norm(x, "final_norm", c_.d_model), "embedding");
     T sum = 0;
-    for (size_t t = 0; t < tokens.size(); ++t) {
+    for (size_t t = 0; t < text_.tokens.size(); ++t) {
       const T* row = logits.data() + t * size_t(c_.vocab_size);
       T total = 0;
       for (int v = 0; v < c_.vocab_size; ++v) total += std::exp(row[v]);
-      sum += std::log(total) - row[targets[t]];
+      sum += std::log(total) - row[text_.targets[t]];
     }
-    return sum / static_cast<T>(tokens.size());
+    return sum / static_cast<T>(text_.tokens.size());
   }
 
  private:
-  std::vector<T> Embed(const NaiveLayers<T>& at, const std::vector<int32_t>& tokens) const {
+  // With layers that fix the constants this fixes those of the loop, and what each layer outside of
+  // it is given.
+  std::vector<T> Body(const NaiveLayers<T>& at, int moved = -1) {
+    NaiveRows all{text_.reset, {}, 0};
+    for (size_t t = 0; t < text_.tokens.size(); ++t) all.rows.push_back(t);
+    const int from = std::max(0, c_.loop.Contains(moved) ? c_.loop.first_layer : moved);
+    std::vector<T> x = from > 0 ? fixed_x_[size_t(from)] : Embed(at);
+    for (int l = from; l < c_.n_layers; ++l) {
+      if (at.fixes()) fixed_x_.push_back(x);
+      if (!c_.loop.Contains(l)) {
+        x = at.Run(l, x, all);
+      } else if (l == c_.loop.first_layer) {
+        x = Loop(at, at.Norm(x, "loop.norm", c_.d_model));
+      }
+    }
+    if (at.fixes()) fixed_x_.push_back(x);
+    return x;
+  }
+
+  std::vector<T> Embed(const NaiveLayers<T>& at) const {
     std::vector<T> x;
-    for (int32_t token : tokens) {
+    for (int32_t token : text_.tokens) {
       const T* row = at.At("embedding") + int64_t{token} * c_.d_model;
       x.insert(x.end(), row, row + c_.d_model);
     }
@@ -73,46 +91,60 @@ class NaiveNetwork {
     }
   }
 
-  std::vector<T> Layers(const NaiveLayers<T>& at, std::vector<T> x,
-                        const std::vector<uint8_t>& reset) const {
-    for (int l = c_.loop.first_layer; l <= c_.loop.last_layer; ++l) x = at.Run(l, x, reset);
-    return x;
+  int LoopsOf(size_t t) const {
+    return text_.loops.empty() ? c_.loop.loops_default : text_.loops[t];
+  }
+  // A gradient passes through this iteration of token t.
+  bool Sends(size_t t, int iteration) const {
+    return iteration > LoopsOf(t) / 2 && iteration <= LoopsOf(t);
   }
 
-  std::vector<T> Loop(const std::vector<T>& e, const std::vector<T>& e_frozen,
-                      const std::vector<uint8_t>& reset, const std::vector<uint8_t>& loops) const {
-    const size_t n = reset.size(), d = size_t(c_.d_model);
-    std::vector<T> h(n * d), h_frozen(n * d);
+  // The tokens of an iteration, from 1.
+  NaiveRows RowsOf(int iteration) const {
+    NaiveRows rows{{}, {}, iteration - 1};
+    bool pending = false;
+    for (size_t t = 0; t < text_.reset.size(); ++t) {
+      pending = pending || text_.reset[t] != 0;
+      if (LoopsOf(t) < iteration) continue;
+      rows.rows.push_back(t);
+      rows.reset.push_back(pending ? 1 : 0);
+      pending = false;
+    }
+    return rows;
+  }
+
+  std::vector<T> Loop(const NaiveLayers<T>& at, const std::vector<T>& e) {
+    const size_t n = text_.tokens.size(), d = size_t(c_.d_model);
+    std::vector<T> h(n * d);
+    if (at.fixes()) fixed_h_ = {h};
     for (int iteration = 1; iteration <= c_.loop.loops_max; ++iteration) {
-      std::vector<size_t> rows;
-      std::vector<uint8_t> resets;
-      std::vector<T> u, u_frozen;
-      bool pending = false;
-      for (size_t t = 0; t < n; ++t) {
-        pending = pending || reset[t] != 0;
-        if (loops[t] < iteration) continue;
-        rows.push_back(t);
-        resets.push_back(pending ? 1 : 0);
-        pending = false;
-        const bool sends = iteration - 1 > loops[t] / 2;
-        Inject(live_, (sends ? h : h_frozen).data() + t * d, e.data() + t * d, &u);
-        Inject(frozen_, h_frozen.data() + t * d, e_frozen.data() + t * d, &u_frozen);
+      const NaiveRows rows = RowsOf(iteration);
+      const bool matters = std::any_of(rows.rows.begin(), rows.rows.end(),
+                                       [&](size_t t) { return Sends(t, iteration); });
+      if (!at.fixes() && !matters) continue;
+      std::vector<T> u;
+      for (size_t t : rows.rows) {
+        const bool sends = at.fixes() || Sends(t, iteration - 1);
+        Inject(at, (sends ? h : fixed_h_[size_t(iteration - 1)]).data() + t * d, e.data() + t * d,
+               &u);
       }
-      if (rows.empty()) break;
-      const std::vector<T> out = Layers(live_, u, resets),
-                           fixed = Layers(frozen_, u_frozen, resets);
-      for (size_t i = 0; i < rows.size(); ++i) {
-        std::copy_n(out.begin() + long(i * d), d, h.begin() + long(rows[i] * d));
-        std::copy_n(fixed.begin() + long(i * d), d, h_frozen.begin() + long(rows[i] * d));
+      if (rows.rows.empty()) break;
+      for (int l = c_.loop.first_layer; l <= c_.loop.last_layer; ++l) u = at.Run(l, u, rows);
+      for (size_t i = 0; i < rows.rows.size(); ++i) {
+        std::copy_n(u.begin() + long(i * d), d, h.begin() + long(rows.rows[i] * d));
       }
+      if (at.fixes()) fixed_h_.push_back(h);
     }
     return h;
   }
 
   const ModelConfig c_;
+  const NaiveText& text_;
   std::vector<T> values_;
-  const std::vector<T> start_;
-  NaiveLayers<T> live_, frozen_;
+  NaiveConstants<T> constants_;
+  std::vector<std::vector<T>> fixed_x_;  // before each layer, and behind the last
+  std::vector<std::vector<T>> fixed_h_;  // after each iteration, from 0
+  NaiveLayers<T> live_;
 };
 
 }  // namespace chimera

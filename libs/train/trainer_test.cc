@@ -23,6 +23,12 @@ namespace {
 
 using testing::HasSubstr;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // enough steps to run every path, not to learn
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // A little text with structure to learn.
 std::string Story(int sentences) {
   static constexpr const char* kWho[] = {"The fox", "A child", "Our cat", "The old king"};
@@ -108,12 +114,14 @@ TEST_F(TrainerTest, StoppedAndResumedEqualsUndisturbed) {
 // router fitted at the end, and the served figure still that of the trainer.
 TEST_F(TrainerTest, TheFullPatternLearnsAndServesTheSameFigure) {
   recipe_.config = TestConfig(true, TestShape::kFull);
-  recipe_.steps = 60;
+  recipe_.steps = kSanitized ? 6 : 60;
   double loops = 0;
   on_progress_ = [&](const TrainProgress& progress) { loops += progress.mean_loops; };
   const auto result = Train("full");
   ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_LT(result->progress.train_loss_nats, 4.5);
+  if (!kSanitized) {
+    EXPECT_LT(result->progress.train_loss_nats, 4.5);
+  }
   EXPECT_GT(loops, 1.0);
   auto model = Model::Load(result->model_folder);
   ASSERT_TRUE(model.ok()) << model.status();
