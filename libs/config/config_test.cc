@@ -201,20 +201,19 @@ TEST_P(ConfigRejects, NamingTheKey) {
 
 INSTANTIATE_TEST_SUITE_P(
     UnknownKeys, ConfigRejects,
-    testing::Values(
-        BadCase{R"({"hiden_size":256})", "hiden_size is an unknown key"},
-        BadCase{R"({"backbone":{"moe":{"layer":[1]}}})", "backbone.moe.layer is an unknown key"},
-        BadCase{R"({"titans":{"extra":{}}})", "titans.extra is an unknown key"},
-        BadCase{R"({"training":{"phases":[{"name":"pretrain"},{"name":"rl","lr":1}]}})",
-                "training.phases[pretrain].tokens is missing"},
-        BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096,"size":2}]})",
-                "context_tiers[recent_ring].size is an unknown key"},
-        BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"mb":1}]})",
-                "context_tiers[].mb is an unknown key"},
-        BadCase{
-            R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"name":"braid_state","mb":1},)"
-            R"({"name":"braid_state","mb":1}]})",
-            "context_tiers[braid_state].name stands there twice"}));
+    testing::Values(BadCase{R"({"hiden_size":256})", "hiden_size is an unknown key"},
+                    BadCase{R"({"backbone":{"moe":{"layer":[1]}}})",
+                            "backbone.moe.layer is an unknown key"},
+                    BadCase{R"({"titans":{"extra":{}}})", "titans.extra is an unknown key"},
+                    BadCase{R"({"training":{"phases":[{"name":"pretrain"},{"name":"rl","lr":1}]}})",
+                            "training.phases[pretrain].tokens is missing"},
+                    BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096,"size":2}]})",
+                            "context_tiers[recent_ring].size is an unknown key"},
+                    BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},{"mb":1}]})",
+                            "context_tiers[].mb is an unknown key"},
+                    BadCase{R"({"context_tiers":[{"name":"recent_ring","tokens":4096},)"
+                            R"({"name":"braid_state","mb":1},{"name":"braid_state","mb":1}]})",
+                            "context_tiers[braid_state].name stands there twice"}));
 
 INSTANTIATE_TEST_SUITE_P(
     WrongTypes, ConfigRejects,
