@@ -20,9 +20,8 @@ double MaxViolation(std::span<const double> counts) {
 }
 
 MoeBalancer::MoeBalancer(int n_experts, const MoeBalancerOptions& options)
-    : options_(options), n_(static_cast<size_t>(n_experts)), state_(1 + 2 * n_) {
+    : options_(options), n_(static_cast<size_t>(n_experts)), state_(1 + n_) {
   CHIMERA_CHECK(n_experts >= kMoePicks && options.global_tokens > 0);
-  CHIMERA_CHECK(options.count_decay >= 0 && options.count_decay < 1);
 }
 
 void MoeBalancer::Update(std::span<const int64_t> picks, double u, std::span<float> bias) {
@@ -34,19 +33,14 @@ void MoeBalancer::Update(std::span<const int64_t> picks, double u, std::span<flo
 
   const double tokens = static_cast<double>(sum) / kMoePicks;
   const double keep = std::max(0.0, 1.0 - tokens / options_.global_tokens);
-  const double decay = tokens_seen() > 0 ? options_.count_decay : 0.0;  // the first step fills it
-  for (size_t i = 0; i < n_; ++i) {
-    global()[i] = keep * global()[i] + counts[i];
-    damped()[i] = decay * damped()[i] + (1 - decay) * counts[i];
-  }
+  for (size_t i = 0; i < n_; ++i) global()[i] = keep * global()[i] + counts[i];
   state_[0] += tokens;
   if (u == 0) return;
 
-  const double mean =
-      std::accumulate(damped().begin(), damped().end(), 0.0) / static_cast<double>(n_);
+  const double mean = static_cast<double>(sum) / static_cast<double>(n_);
   std::vector<double> moved(bias.begin(), bias.end());
   for (size_t i = 0; i < n_; ++i) {
-    const double gap = mean - damped()[i];
+    const double gap = mean - counts[i];
     moved[i] += gap > 0 ? u : gap < 0 ? -u : 0.0;
   }
   const double centre = std::accumulate(moved.begin(), moved.end(), 0.0) / static_cast<double>(n_);
@@ -54,7 +48,7 @@ void MoeBalancer::Update(std::span<const int64_t> picks, double u, std::span<flo
 }
 
 double MoeBalancer::global_violation() const {
-  return MaxViolation(std::span(state_).subspan(1 + n_, n_));
+  return MaxViolation(std::span(state_).subspan(1, n_));
 }
 
 }  // namespace chimera

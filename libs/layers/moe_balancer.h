@@ -9,9 +9,6 @@
 namespace chimera {
 
 struct MoeBalancerOptions {
-  // Counts are damped by c = decay * c + (1 - decay) * picks before the sign is taken; 0: off. For
-  // steps of few tokens, where the sign jitters; 0.9 there.
-  double count_decay = 0.0;
   // Tokens over which the global imbalance forgets, as the time constant of an average.
   double global_tokens = 1 << 20;
 };
@@ -42,13 +39,12 @@ class MoeBalancer {
   std::span<double> state() { return state_; }
 
  private:
-  std::span<double> damped() { return std::span(state_).subspan(1, n_); }
-  std::span<double> global() { return std::span(state_).subspan(1 + n_, n_); }
+  std::span<double> global() { return std::span(state_).subspan(1, n_); }
 
   MoeBalancerOptions options_;
   size_t n_;
   double batch_violation_ = 0.0;
-  std::vector<double> state_;  // tokens seen, damped counts, global counts
+  std::vector<double> state_;  // tokens seen, global counts
 };
 
 }  // namespace chimera

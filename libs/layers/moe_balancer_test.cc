@@ -48,25 +48,10 @@ TEST(MoeBalancerTest, NoRateOnlyMeasuresAndAnEmptyStepChangesNothing) {
   EXPECT_EQ(balancer.tokens_seen(), 4);
 }
 
-TEST(MoeBalancerTest, DampedCountsFollowTheAverageNotTheStep) {
-  MoeBalancer plain(2, {}), damped(2, {.count_decay = 0.9});
-  Floats a(2), b(2);
-  const auto step = [&](int64_t first, int64_t second) {
-    plain.Update(std::vector<int64_t>{first, second}, 0.25, a);
-    damped.Update(std::vector<int64_t>{first, second}, 0.25, b);
-  };
-  step(10, 0);
-  EXPECT_EQ(a, (Floats{-0.25f, 0.25f}));
-  EXPECT_EQ(b, a);
-  step(4, 6);  // 0.9 * 10 + 0.1 * 4 = 9.4 is still above the mean of 5
-  EXPECT_EQ(a, (Floats{0, 0}));
-  EXPECT_EQ(b, (Floats{-0.5f, 0.5f}));
-}
-
 TEST(MoeBalancerTest, ResumedFromItsStateItContinuesAlike) {
-  MoeBalancer whole(3, {.count_decay = 0.9, .global_tokens = 64});
+  MoeBalancer whole(3, {.global_tokens = 64});
   Floats bias(3), resumed_bias;
-  MoeBalancer resumed(3, {.count_decay = 0.9, .global_tokens = 64});
+  MoeBalancer resumed(3, {.global_tokens = 64});
   for (int step = 0; step < 20; ++step) {
     if (step == 9) {
       std::copy(whole.state().begin(), whole.state().end(), resumed.state().begin());

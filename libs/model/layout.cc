@@ -17,8 +17,9 @@ class LayerList {
   void Matrix(const char* name, int rows, int cols) {
     specs_->push_back({LayerTensor(index_, name), matrix_, rows, cols, true});
   }
-  void Float(const char* name, int rows, int cols, bool decay = false) {
-    specs_->push_back({LayerTensor(index_, name), TensorKind::kFloat, rows, cols, decay});
+  void Float(const char* name, int rows, int cols, bool decay = false, float lr_scale = 1.0f) {
+    specs_->push_back(
+        {LayerTensor(index_, name), TensorKind::kFloat, rows, cols, decay, true, lr_scale});
   }
   void Fixed(const char* name, int rows, int cols) {
     specs_->push_back({LayerTensor(index_, name), TensorKind::kFloat, rows, cols, false, false});
@@ -87,7 +88,8 @@ void AddSwiglu(const char* const names[3], int rows, int d_model, LayerList* lis
 // math-backbone 6.1; the experts' matrices are stacked.
 void AddMoe(const ModelConfig& c, LayerList* list) {
   const MoeConfig& m = c.moe;
-  list->Float("moe.router", m.n_routed, c.d_model, true);
+  // A step at the full rate moves every score at once, further than a bias can follow.
+  list->Float("moe.router", m.n_routed, c.d_model, true, 0.1f);
   list->Fixed("moe.bias", 1, m.n_routed);  // moved by the balancer
   list->Matrix("moe.w_in", m.n_routed * 2 * m.d_expert, c.d_model);
   list->Float("moe.out_norm", m.n_routed, m.d_expert);

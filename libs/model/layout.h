@@ -31,6 +31,7 @@ struct TensorSpec {
   int cols = 0;
   bool decay = false;     // weight decay in training
   bool trainable = true;  // false: no gradient reaches it; the trainer sets it by other means
+  float lr_scale = 1.0f;  // of AdamW's learning rate
 };
 
 // In file order: embedding, layers from first to last, final norm.

@@ -55,7 +55,7 @@ double AdamW::Apply(ExecContext* exec, int64_t t) {
   if (std::isfinite(norm)) {
     const double clip = options_.grad_clip;
     AdamWStep step;
-    step.lr = static_cast<float>(LearningRate(options_.schedule, t));
+    const auto lr = static_cast<float>(LearningRate(options_.schedule, t));
     step.beta1 = static_cast<float>(options_.beta1);
     step.beta2 = static_cast<float>(options_.beta2);
     step.eps = static_cast<float>(options_.eps);
@@ -64,6 +64,7 @@ double AdamW::Apply(ExecContext* exec, int64_t t) {
     step.grad_scale = clip > 0 && norm > clip ? static_cast<float>(clip / norm) : 1.0f;
     for (const Parameters::Entry& e : parameters_->entries()) {
       if (e.frozen || !e.spec.trainable) continue;
+      step.lr = lr * e.spec.lr_scale;
       step.weight_decay = e.spec.decay ? static_cast<float>(options_.weight_decay) : 0.0f;
       exec->ParallelFor((e.size + kBlock - 1) / kBlock, [&](int64_t b) {
         const int64_t at = e.offset + b * kBlock;

@@ -107,18 +107,22 @@ TEST(ExpertBalance, MovesBiasesByWhatTrainingPicked) {
   const auto before = biases();
   run();
   balance.Discard();
-  balance.Update(1, 100);
+  balance.Update(1, 100, 1e-3);
   EXPECT_EQ(biases(), before);
   run();
-  balance.Update(2, 100);
-  EXPECT_NE(biases(), before);
+  balance.Update(2, 100, 1e-3);
+  const auto moved = biases();
+  EXPECT_NE(moved, before);
+  // Four learning rates from the most to the least picked, however few were picked in between.
+  const auto [low, high] = std::minmax_element(moved.begin(), moved.end());
+  EXPECT_NEAR(*high - *low, 8e-3, 1e-6);
   EXPECT_GT(balance.Violation(), 0.0);
   ASSERT_TRUE(resumed.Restore(balance.State()));
   EXPECT_EQ(resumed.State(), balance.State());
   EXPECT_FALSE(resumed.Restore(std::vector<double>(3)));
   run();
   const auto late = biases();
-  balance.Update(99, 100);  // the last steps only measure
+  balance.Update(99, 100, 1e-3);  // the last steps only measure
   EXPECT_EQ(biases(), late);
 }
 

@@ -7,8 +7,7 @@
 namespace chimera {
 namespace {
 
-constexpr double kRate = 1e-3;       // u
-constexpr double kCountDecay = 0.9;  // steps here hold few tokens
+constexpr double kRateRatio = 4.0;  // u / learning rate; u = 1e-3 belongs to rates of 2e-4
 
 }  // namespace
 
@@ -17,12 +16,12 @@ ExpertBalance::ExpertBalance(const ModelConfig& config, Network* network, Parame
   for (int i = 0; i < config.n_layers; ++i) {
     if (config.ffn[static_cast<size_t>(i)] != FfnKind::kMoe) continue;
     layers_.push_back(i);
-    balancers_.emplace_back(config.moe.n_routed, MoeBalancerOptions{.count_decay = kCountDecay});
+    balancers_.emplace_back(config.moe.n_routed, MoeBalancerOptions{});
   }
 }
 
-void ExpertBalance::Update(int64_t t, int64_t steps_total) {
-  const double u = MoeBalanceRate(kRate, t, steps_total);
+void ExpertBalance::Update(int64_t t, int64_t steps_total, double learning_rate) {
+  const double u = MoeBalanceRate(kRateRatio * learning_rate, t, steps_total);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Parameters::Entry& bias = parameters_->entry(LayerTensor(layers_[i], "moe.bias"));
     const std::vector<int64_t> picks = network_->TakePicks(layers_[i]);

@@ -1,5 +1,6 @@
 // Keeps the experts of all layers equally busy while a network trains (math-backbone 6.3): after
-// every optimizer step their biases move by what the step picked.
+// every optimizer step their biases move by what the step picked. The step of a bias is four times
+// the learning rate, so it keeps pace with the router whose choices it corrects.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ class ExpertBalance {
  public:
   ExpertBalance(const ModelConfig& config, Network* network, Parameters* parameters);
 
-  // After optimizer step t = 1..steps_total.
-  void Update(int64_t t, int64_t steps_total);
+  // After optimizer step t = 1..steps_total, which was taken at this rate.
+  void Update(int64_t t, int64_t steps_total, double learning_rate);
   // Forgets picks of passes that are no training, for example validation.
   void Discard();
 

@@ -48,6 +48,8 @@ json ProgressJson(const TrainProgress& p) {
           {"learning_rate", p.learning_rate},
           {"gradient_norm", p.gradient_norm},
           {"projected_gradient", p.projected_gradient},
+          {"mean_loops", p.mean_loops},
+          {"expert_imbalance", p.expert_imbalance},
           {"checkpoint_step", p.checkpoint_step}};
 }
 
@@ -130,11 +132,15 @@ absl::Status ReadProgress(const json& in, TrainProgress* p) {
   r.Number("learning_rate", &p->learning_rate);
   r.Number("checkpoint_step", &p->checkpoint_step);
   // Jobs of earlier versions lack these.
-  std::optional<double> norm, projected;
+  std::optional<double> norm, projected, loops, imbalance;
   r.Optional("gradient_norm", &norm);
   r.Optional("projected_gradient", &projected);
+  r.Optional("mean_loops", &loops);
+  r.Optional("expert_imbalance", &imbalance);
   p->gradient_norm = norm.value_or(0);
   p->projected_gradient = projected.value_or(0);
+  p->mean_loops = loops.value_or(1);
+  p->expert_imbalance = imbalance.value_or(0);
   return r.status();
 }
 

@@ -163,7 +163,7 @@ class Run final : private BatchLoss {
     }
     states_.swap(next_states_);
     ++step_;
-    balance_.Update(step_, recipe_.StepsTotal());
+    balance_.Update(step_, recipe_.StepsTotal(), LearningRate(ScheduleOf(recipe_), step_));
     loss_sum_ += result.loss;
     gradient_squares_ += result.gradient_norm * result.gradient_norm;
     ++loss_count_;
@@ -224,7 +224,7 @@ class Run final : private BatchLoss {
       progress_.gradient_norm = std::sqrt(gradient_squares_ / static_cast<double>(loss_count_));
     }
     progress_.mean_loops = draws_.mean_loops();
-    progress_.expert_violation = balance_.Violation();
+    progress_.expert_imbalance = balance_.Violation();
     progress_.learning_rate = LearningRate(ScheduleOf(recipe_), step_);
     progress_.tokens_per_s = static_cast<double>(progress_.tokens) / std::max(1e-9, seconds);
     progress_.eta_s = step_ == 0 ? 0

@@ -27,7 +27,7 @@ struct TrainProgress {
   double gradient_norm = 0;
   double projected_gradient = 0;  // mezo: of the last step; 0 otherwise
   double mean_loops = 1;          // iterations of the looped block a token ran, last step
-  double expert_violation = 0;    // how unevenly the experts are used; 0 when evenly
+  double expert_imbalance = 0;    // busiest over mean, minus 1, in the worst layer; 0 without any
   int64_t checkpoint_step = 0;    // steps covered by the last checkpoint on disk
 };
 

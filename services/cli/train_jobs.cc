@@ -57,6 +57,8 @@ ordered_json JobJson(const Job& job) {
             {"learning_rate", p.learning_rate},
             {"gradient_norm", p.gradient_norm},
             {"projected_gradient", p.projected_gradient},
+            {"mean_loops", p.mean_loops},
+            {"expert_imbalance", p.expert_imbalance},
             {"checkpoint_step", p.checkpoint_step}}},
           {"error", job.error},
           {"model_id", job.model_id},

@@ -51,6 +51,8 @@ nlohmann::json ProgressJson(const TrainProgress& p) {
           {"learning_rate", p.learning_rate},
           {"gradient_norm", p.gradient_norm},
           {"projected_gradient", p.projected_gradient},
+          {"mean_loops", p.mean_loops},
+          {"expert_imbalance", p.expert_imbalance},
           {"checkpoint_step", p.checkpoint_step}};
 }
 
@@ -61,6 +63,7 @@ std::string ProgressText(const TrainRecipe& recipe, const TrainProgress& p) {
                       p.valid_bpb > 0 ? absl::StrFormat("%.4f", p.valid_bpb) : "-", p.gradient_norm,
                       CountText(static_cast<int64_t>(p.tokens_per_s)), p.learning_rate,
                       DurationText(RemainingSeconds(recipe, p)));
+  if (p.expert_imbalance > 0) absl::StrAppendFormat(&text, "  experts %.2f", p.expert_imbalance);
   if (p.checkpoint_step > 0) absl::StrAppend(&text, "  saved ", CountText(p.checkpoint_step));
   return text;
 }

@@ -49,6 +49,8 @@ void WriteProgress(const TrainProgress& p, pb::JobProgress* out) {
   out->set_checkpoint_step(p.checkpoint_step);
   out->set_gradient_norm(p.gradient_norm);
   out->set_projected_gradient(p.projected_gradient);
+  out->set_mean_loops(p.mean_loops);
+  out->set_expert_imbalance(p.expert_imbalance);
 }
 
 TrainProgress ReadProgress(const pb::JobProgress& in) {
@@ -64,6 +66,8 @@ TrainProgress ReadProgress(const pb::JobProgress& in) {
   p.checkpoint_step = in.checkpoint_step();
   p.gradient_norm = in.gradient_norm();
   p.projected_gradient = in.projected_gradient();
+  p.mean_loops = in.mean_loops();
+  p.expert_imbalance = in.expert_imbalance();
   return p;
 }
 
