@@ -16,6 +16,21 @@ absl::Status RowListsDisagree(int ids, int logits, int raw) {
                                           " logits and ", raw, " raw logits"));
 }
 
+void WriteField(const SketchField& field, knot::v1::SketchField* out) {
+  if (field.sketch != nullptr) out->set_sketch_id(SketchId(*field.sketch));
+  out->set_weight(field.weight);
+}
+
+// An id that is not in the cache goes to *unknown.
+SketchField ReadField(const knot::v1::SketchField& in, SketchCache* sketches, uint64_t* unknown) {
+  SketchField out;
+  out.weight = in.weight();
+  if (in.weight() == 0.0f || in.sketch_id() == 0) return out;
+  out.sketch = sketches->Find(in.sketch_id());
+  if (out.sketch == nullptr) *unknown = in.sketch_id();
+  return out;
+}
+
 NodeDistribution ReadDistribution(const knot::v1::NodeDistribution& in) {
   NodeDistribution out;
   out.node = in.node();
@@ -50,9 +65,15 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   transform->set_class_table_id(request.transform.class_table_id);
   transform->set_rows_max(request.transform.rows_max);
   transform->set_top_p(request.transform.top_p);
+  const SketchFieldSet& fields = request.fields;
+  if (fields.memory.weight != 0) WriteField(fields.memory, out->mutable_memory_field());
+  if (fields.grammar.weight != 0) WriteField(fields.grammar, out->mutable_grammar_field());
+  if (fields.debt.weight != 0) WriteField(fields.debt, out->mutable_debt_field());
 }
 
-absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in) {
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache* sketches,
+                                         uint64_t* unknown) {
+  *unknown = 0;
   if (in.nodes_size() < 1 || in.nodes_size() > kVerifyNodesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a pass of ", in.nodes_size(), " nodes is outside 1..", kVerifyNodesMax));
@@ -83,6 +104,9 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in) {
     out.transform.rows_max = in.transform().rows_max();
     out.transform.top_p = in.transform().top_p();
   }
+  out.fields.memory = ReadField(in.memory_field(), sketches, unknown);
+  out.fields.grammar = ReadField(in.grammar_field(), sketches, unknown);
+  out.fields.debt = ReadField(in.debt_field(), sketches, unknown);
   return out;
 }
 

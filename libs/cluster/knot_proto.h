@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "cluster/model_transfer.h"
+#include "cluster/sketch_cache.h"
 #include "decode/knot.h"
 
 namespace chimera::knot::v1 {
@@ -18,7 +19,10 @@ class Verify;
 namespace chimera {
 
 void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out);
-absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in);
+// Sketches of fields come from the cache. *unknown: the id of one that is not there, else 0; the
+// request is not complete then.
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache* sketches,
+                                         uint64_t* unknown);
 
 void WriteVerified(const VerifyResult& result, knot::v1::Verified* out);
 absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in);

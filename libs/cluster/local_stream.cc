@@ -11,6 +11,11 @@ namespace {
 
 constexpr int kWindow = 16;  // a window ends at the next position divisible by it (DESIGN D20)
 
+bool SameField(const SketchField& a, const SketchField& b) {
+  if (a.weight != b.weight) return false;
+  return a.weight == 0.0f || a.sketch == b.sketch || *a.sketch == *b.sketch;
+}
+
 }  // namespace
 
 LocalStream::LocalStream(std::shared_ptr<const Model> model, int loops, ComputeGate* gate,
@@ -71,6 +76,7 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   }
   CHIMERA_RETURN_IF_ERROR(ValidateTransform(request.transform));
   CHIMERA_RETURN_IF_ERROR(ValidateNodes(request));
+  CHIMERA_RETURN_IF_ERROR(ValidateFields(request));
   return request.commit_all ? absl::OkStatus() : ValidateWindow(request);
 }
 
@@ -101,6 +107,44 @@ absl::Status LocalStream::ValidateNodes(const VerifyRequest& request) const {
   return absl::OkStatus();
 }
 
+int64_t LocalStream::StartOf(const VerifyRequest& request) const {
+  if (request.commit_node < 0) return position_;
+  return position_ + window_->depth(request.commit_node) + 1;
+}
+
+absl::Status LocalStream::ValidateFields(const VerifyRequest& request) const {
+  struct {
+    const char* name;
+    const SketchField &now, &before;
+  } const fields[] = {{"memory", request.fields.memory, fields_.memory},
+                      {"grammar", request.fields.grammar, fields_.grammar},
+                      {"debt", request.fields.debt, fields_.debt}};
+  for (const auto& [name, now, before] : fields) {
+    if (!(now.weight >= 0.0f && now.weight <= 1.0f)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " field: weight ", now.weight, " is outside 0..1"));
+    }
+    if (now.weight > 0.0f && now.sketch == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " field: weight ", now.weight, " and no sketch"));
+    }
+    if (StartOf(request) % kWindow != 0 && !SameField(now, before)) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " field changes at position ",
+                                                     StartOf(request), ", which ", kWindow,
+                                                     " does not divide"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void LocalStream::TakeFields(const SketchFieldSet& fields) {
+  fields_ = fields;
+  const auto of = [](const SketchField& field) {
+    return field.weight > 0.0f ? SpanField{field.sketch->words.data(), field.weight} : SpanField{};
+  };
+  stepper_.SetFields({of(fields_.memory), of(fields_.grammar), of(fields_.debt)});
+}
+
 // A window of nodes of which a path may be committed later.
 absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
   const size_t n = request.nodes.size();
@@ -113,8 +157,7 @@ absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
   const char* problem = TokenTree::Problem(parents, static_cast<int>(n));
   if (problem != nullptr) return absl::InvalidArgumentError(absl::StrCat("window: ", problem));
   const TokenTree tree(parents, static_cast<int>(n));
-  int64_t position = position_;
-  if (request.commit_node >= 0) position += window_->depth(request.commit_node) + 1;
+  const int64_t position = StartOf(request);
   for (int i = 0; i < tree.n_nodes(); ++i) {
     if (position % kWindow + tree.depth(i) >= kWindow) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -142,6 +185,7 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   hidden_.clear();
   wanted_.clear();
   if (request.commit_node >= 0) CommitWindow(request.commit_node);
+  TakeFields(request.fields);
   window_.reset();
   if (history_.size() > 2 * RecentMax()) {
     history_.erase(history_.begin(), history_.end() - static_cast<int64_t>(RecentMax()));

@@ -50,6 +50,10 @@ class LocalStream final : public KnotStream {
   absl::Status Validate(const VerifyRequest& request) const;
   absl::Status ValidateNodes(const VerifyRequest& request) const;
   absl::Status ValidateWindow(const VerifyRequest& request) const;
+  absl::Status ValidateFields(const VerifyRequest& request) const;
+  void TakeFields(const SketchFieldSet& fields);
+  // Where the pass begins, with what it commits first.
+  int64_t StartOf(const VerifyRequest& request) const;
   absl::Status Run(const VerifyRequest& request, VerifyResult* result);
   absl::Status RunChain(const VerifyRequest& request, VerifyResult* result);
   absl::Status RunPiece(const VerifyRequest& request, size_t begin, size_t end,
@@ -78,6 +82,7 @@ class LocalStream final : public KnotStream {
   Stepper stepper_;
   LogitTransformer transformer_;
   LogitTransform transform_;      // of the last pass
+  SketchFieldSet fields_;         // of the last pass; the stepper borrows the sketches
   std::vector<int32_t> history_;  // the last tokens, at least RecentMax() when there were so many
   std::vector<int32_t> seen_;     // what the penalty of a node of a window looks at
   std::vector<int32_t> piece_;

@@ -14,6 +14,7 @@
 #include "cluster/channel.h"
 #include "cluster/knot_proto.h"
 #include "cluster/model_transfer.h"
+#include "cluster/sketch_cache.h"
 #include "cluster/status_map.h"
 
 namespace chimera {
@@ -22,6 +23,7 @@ namespace {
 namespace pb = knot::v1;
 
 constexpr int64_t kFetchBytesMax = 128 << 20;
+constexpr int kSketchRoundsMax = 16;
 
 }  // namespace
 
@@ -86,9 +88,14 @@ class RemoteStream final : public KnotStream {
   absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) override {
     pb::StreamRequest message;
     WriteVerify(request, message.mutable_verify());
-    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
-    if (!response.has_verified()) return Unexpected("verified");
-    return ReadVerified(response.verified());
+    // The knot may ask for each field once, and again when other streams pushed it out.
+    for (int round = 0; round < kSketchRoundsMax; ++round) {
+      CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
+      if (response.has_verified()) return ReadVerified(response.verified());
+      if (!response.has_unknown_sketch()) break;
+      CHIMERA_RETURN_IF_ERROR(PutSketch(request.fields, response.unknown_sketch().sketch_id()));
+    }
+    return Unexpected("verified");
   }
 
   absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) override {
@@ -104,6 +111,19 @@ class RemoteStream final : public KnotStream {
   void Cancel() override { context_.TryCancel(); }
 
  private:
+  absl::Status PutSketch(const SketchFieldSet& fields, uint64_t id) {
+    for (const SketchField* field : {&fields.memory, &fields.grammar, &fields.debt}) {
+      if (field->sketch == nullptr || SketchId(*field->sketch) != id) continue;
+      pb::StreamRequest message;
+      message.mutable_put_sketch()->set_sketch_id(id);
+      const auto bytes = ToBytes(*field->sketch);
+      message.mutable_put_sketch()->set_bits(bytes.data(), bytes.size());
+      CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
+      return response.has_sketch_stored() ? absl::OkStatus() : Unexpected("sketch_stored");
+    }
+    return Unexpected("a sketch of the request");
+  }
+
   absl::StatusOr<pb::StreamResponse> Exchange(const pb::StreamRequest& request) {
     CHIMERA_RETURN_IF_ERROR(broken_);
     pb::StreamResponse response;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hdc/hypervector.h"
 
 namespace chimera {
 
@@ -34,6 +35,18 @@ struct LogitTransform {
   float top_p = 1.0f;       // rows beyond this mass may be left out
 };
 
+// A sketch that pulls on the bits of the span knot (docs/layers/span_knot.md). Absent and weight 0
+// are the same, exactly.
+struct SketchField {
+  std::shared_ptr<const HyperVector> sketch;
+  float weight = 0.0f;  // 0..1
+};
+
+// They may change at positions divisible by 16 only (DESIGN D20) and hold for the whole pass.
+struct SketchFieldSet {
+  SketchField memory, grammar, debt;
+};
+
 struct VerifyRequest {
   std::vector<VerifyNode> nodes;
   int32_t commit_node = -1;  // node of the previous pass to commit first; -1: nothing pending
@@ -41,6 +54,7 @@ struct VerifyRequest {
   int loops = 0;             // 0: as many as the stream was opened for
   bool exit_early = false;   // one node: stop looping once an iteration changes too little
   LogitTransform transform;
+  SketchFieldSet fields;  // a model without span-knot layers passes them over
 };
 
 // Next-token distribution after one node, sparse and exact.

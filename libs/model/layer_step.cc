@@ -173,8 +173,8 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state)
 void LayerStep::SketchBranch(const SpanKnotWeights& w, int n, float* state) {
   float* sketch = state + LayerStateFloats(c_, LayerKind::kGatedDelta);
   for (int t = 0; t < n; ++t) {
-    knot_->Step(w, SpanFields{}, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch,
-                &*sketch_, branch_.data());
+    knot_->Step(w, fields_, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch, &*sketch_,
+                branch_.data());
     AddBranch(t);
   }
 }

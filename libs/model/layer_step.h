@@ -53,6 +53,9 @@ class LayerStep {
   void CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf, const LayerState& at,
                   float* record) const;
 
+  // What pulls on the sketches of SK layers from now on; borrowed.
+  void set_fields(const SpanFields& fields) { fields_ = fields; }
+
   LinearStep& linear() { return linear_; }
   GateSums& gate_sums() { return gate_sums_; }
 
@@ -95,6 +98,7 @@ class LayerStep {
   // SK: the shared codebook, and the branch of one token.
   const SpanKnot* const knot_;
   std::optional<SpanKnotScratch> sketch_;
+  SpanFields fields_;
   std::vector<float> branch_;
   // TM: a finished block and its projection, one token's node.
   LinearStep block_linear_;

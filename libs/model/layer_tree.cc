@@ -97,7 +97,7 @@ void LayerStep::SketchTree(const SpanKnotWeights& w, const TokenTree& tree, cons
   float* sketches = record + DeltaFloats(c_, n);
   for (int i = 0; i < n; ++i) {
     const float* parent = tree.parent(i) < 0 ? committed : sketches + tree.parent(i) * floats;
-    knot_->Step(w, SpanFields{}, linear_.normed() + int64_t{i} * c_.d_model, parent,
+    knot_->Step(w, fields_, linear_.normed() + int64_t{i} * c_.d_model, parent,
                 sketches + i * floats, &*sketch_, branch_.data());
     AddBranch(i);
   }

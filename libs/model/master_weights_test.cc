@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/string_view.h"
 #include "model/model_testing.h"
+#include "model/planes_testing.h"
 #include "model/weight_file.h"
 
 namespace chimera {
@@ -40,15 +41,8 @@ double Loss(const ModelConfig& config, Parameters* parameters) {
   network.Prepare(&exec);
   std::vector<int32_t> text;
   for (int i = 0; i < 101; ++i) text.push_back(i * 29 % config.vocab_size);
-  const std::vector<uint8_t> reset(100);
   std::vector<float> start(static_cast<size_t>(network.StateFloats())), end(start), nll(100);
-  TrainBatch batch;
-  batch.n_seqs = 1;
-  batch.seq_len = 100;
-  batch.tokens = text.data();
-  batch.targets = text.data() + 1;
-  batch.reset = reset.data();
-  return network.Forward(&tape, batch, start.data(), end.data(), nll.data());
+  return network.Forward(&tape, TextBatch(text).view(), start.data(), end.data(), nll.data());
 }
 
 // Restored parameters are the exported model: the same file, and the same loss to the bit.

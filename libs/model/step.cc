@@ -236,6 +236,8 @@ std::span<const float> Stepper::Tree(BraidState* state, const TokenTree& tree,
   return std::span<const float>(s.hidden).first(tokens.size() * s.RowFloats());
 }
 
+void Stepper::SetFields(const SpanFields& fields) { scratch_->layer.set_fields(fields); }
+
 void Stepper::CommitTree(BraidState* state, int leaf) {
   Scratch& s = *scratch_;
   CHIMERA_CHECK(s.tree != nullptr && leaf >= 0 && leaf < s.tree->n_nodes() &&

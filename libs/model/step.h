@@ -53,6 +53,9 @@ class Stepper {
   // Commits the path to a node of the last Tree of this state: the state Step would have left.
   void CommitTree(BraidState* state, int leaf);
 
+  // Fields that every following token sees, until the next call; borrowed. None at first.
+  void SetFields(const SpanFields& fields);
+
   // Of the last token of the last call: iterations it ran, and the relative change of its hidden
   // state in the last of them (0 after a single one).
   int loops_run() const;

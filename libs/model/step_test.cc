@@ -10,20 +10,10 @@
 
 #include "base/philox.h"
 #include "model/model_testing.h"
-#include "model/network.h"
-#include "tensor/kernels.h"
+#include "model/planes_testing.h"
 
 namespace chimera {
 namespace {
-
-std::vector<int32_t> RandomTokens(int n, int vocab) {
-  const PhiloxStream rng(11, RngPurpose::kDataShuffle, 0);
-  std::vector<int32_t> tokens;
-  for (int i = 0; i < n; ++i) {
-    tokens.push_back(static_cast<int32_t>(rng.Word(uint64_t(i)) % uint32_t(vocab)));
-  }
-  return tokens;
-}
 
 // Depths that change along the text; all ones without a loop. Training runs a TM layer inside the
 // loop with one depth a sequence.
@@ -39,51 +29,10 @@ std::vector<uint8_t> Depths(const ModelConfig& config, size_t n) {
   return loops;
 }
 
-// Negative log-likelihood of each next token, `block` tokens a pass.
-std::vector<float> ServeNll(const Model& model, const std::vector<int32_t>& tokens, size_t block,
-                            int threads) {
-  ExecContext exec(threads);
-  Stepper stepper(model, &exec);
-  BraidState state(model.shape(), model.shape().loop.loops_max);
+std::vector<float> Serve(const Model& model, const std::vector<int32_t>& tokens, size_t block,
+                         int threads) {
   const std::vector<uint8_t> loops = Depths(model.shape(), tokens.size());
-  const auto vocab = static_cast<size_t>(model.shape().vocab_size);
-  std::vector<float> logits(vocab * block), nll;
-  for (size_t at = 0; at + 1 < tokens.size(); at += block) {
-    const size_t n = std::min(block, tokens.size() - 1 - at);
-    const auto hidden =
-        stepper.Prefill(&state, std::span(tokens).subspan(at, n), std::span(loops).subspan(at, n));
-    stepper.Logits(hidden, static_cast<int>(n), std::span(logits).first(n * vocab));
-    for (size_t i = 0; i < n; ++i) {
-      const float* row = logits.data() + i * vocab;
-      nll.push_back(Kernels().log_sum_exp(row, int64_t(vocab)) - row[tokens[at + i + 1]]);
-    }
-  }
-  return nll;
-}
-
-// The training plane over the same tokens.
-std::vector<float> TrainNll(const Config& config, uint64_t seed,
-                            const std::vector<int32_t>& tokens) {
-  Parameters parameters(config.model);
-  parameters.Initialize(config.model, seed);
-  ExecContext exec(1);
-  Tape tape(&exec);
-  tape.set_recording(false);
-  Network network(config.model, &parameters);
-  network.Prepare(&exec);
-  const size_t n = tokens.size() - 1;
-  std::vector<float> start(size_t(network.StateFloats())), end = start, nll(n);
-  std::vector<uint8_t> reset(n);
-  TrainBatch batch;
-  batch.n_seqs = 1;
-  batch.seq_len = static_cast<int>(n);
-  batch.tokens = tokens.data();
-  batch.targets = tokens.data() + 1;
-  batch.reset = reset.data();
-  const std::vector<uint8_t> loops = Depths(config.model, n);
-  batch.loops = loops.data();
-  network.Forward(&tape, batch, start.data(), end.data(), nll.data());
-  return nll;
+  return ServeNll(model, tokens, block, {.threads = threads, .loops = loops});
 }
 
 class StepTest : public testing::TestWithParam<std::tuple<bool, TestShape>> {
@@ -99,10 +48,10 @@ class StepTest : public testing::TestWithParam<std::tuple<bool, TestShape>> {
 
 TEST_P(StepTest, PrefillAndThreadsEqualPlainDecode) {
   const auto model = Load();
-  const auto tokens = RandomTokens(200, 1024);
-  const auto plain = ServeNll(*model, tokens, 1, 1);
-  for (const auto& other : {ServeNll(*model, tokens, 64, 1), ServeNll(*model, tokens, 7, 2),
-                            ServeNll(*model, tokens, 33, 1)}) {
+  const auto tokens = RandomTokens(200, 1024, 11);
+  const auto plain = Serve(*model, tokens, 1, 1);
+  for (const auto& other :
+       {Serve(*model, tokens, 64, 1), Serve(*model, tokens, 7, 2), Serve(*model, tokens, 33, 1)}) {
     ASSERT_EQ(other.size(), plain.size());
     EXPECT_EQ(std::memcmp(other.data(), plain.data(), plain.size() * 4), 0);
   }
@@ -111,9 +60,13 @@ TEST_P(StepTest, PrefillAndThreadsEqualPlainDecode) {
 // DESIGN D1: what the trainer reports is what the server reproduces.
 TEST_P(StepTest, ServingEqualsTraining) {
   const auto model = Load();
-  const auto tokens = RandomTokens(300, 1024);
-  const auto serve = ServeNll(*model, tokens, 64, 1);
-  const auto train = TrainNll(TestConfig(quantized(), shape()), 1, tokens);
+  const auto tokens = RandomTokens(300, 1024, 11);
+  const auto serve = Serve(*model, tokens, 64, 1);
+  const ModelConfig config = TestConfig(quantized(), shape()).model;
+  Parameters parameters(config);
+  parameters.Initialize(config, 1);
+  const std::vector<uint8_t> loops = Depths(config, tokens.size());
+  const auto train = TrainNll(config, &parameters, tokens, {.loops = loops}, false);
   ASSERT_EQ(serve.size(), train.size());
   double difference = 0.0, largest = 0.0, serve_sum = 0.0, train_sum = 0.0;
   for (size_t i = 0; i < serve.size(); ++i) {
@@ -135,7 +88,7 @@ TEST_P(StepTest, ServingEqualsTraining) {
 
 TEST_P(StepTest, CopiedStateContinuesBitForBit) {
   const auto model = Load();
-  const auto tokens = RandomTokens(60, 1024);
+  const auto tokens = RandomTokens(60, 1024, 11);
   ExecContext exec(1);
   Stepper stepper(*model, &exec);
   BraidState state(model->shape());
@@ -155,13 +108,51 @@ TEST_P(StepTest, CopiedStateContinuesBitForBit) {
   EXPECT_EQ(int64_t(state.floats().size_bytes()), BraidState::Bytes(model->shape()));
 }
 
+// Fields from outside: weight 0 is absent, each of the others changes the text, in any passes
+// alike, and as they act on a text in training.
+TEST(StepFields, ActAlikeInServingAndTraining) {
+  const Config config = TestConfig(false, TestShape::kFull);  // the planes round least apart
+  auto model = Model::Load(TestModelFolder("fields", config, 1));
+  ASSERT_TRUE(model.ok()) << model.status();
+  Parameters parameters(config.model);
+  parameters.Initialize(config.model, 1);
+  const auto tokens = RandomTokens(100, 1024, 13);
+  const std::vector<uint8_t> loops = Depths(config.model, tokens.size());
+  const auto serve = [&](const SpanFields& fields, size_t block) {
+    return ServeNll(**model, tokens, block, {.loops = loops, .fields = fields});
+  };
+  const auto train = [&](const SpanFields& fields) {
+    return TrainNll(config.model, &parameters, tokens, {.loops = loops, .fields = fields}, false);
+  };
+  std::vector<uint64_t> bits;
+  for (uint64_t i = 0; i < uint64_t(config.model.sk.sketch_bits) / 64; ++i) {
+    bits.push_back(0x9e3779b97f4a7c15 * (i + 1));
+  }
+  const auto plain = serve({}, 64), plain_train = train({});
+  EXPECT_EQ(serve({.memory = {bits.data(), 0.0f}}, 64), plain);
+  EXPECT_EQ(train({.memory = {bits.data(), 0.0f}}), plain_train);
+  const SpanField field = {bits.data(), 1.0f};
+  for (const SpanFields& fields :
+       {SpanFields{.memory = field}, SpanFields{.grammar = field}, SpanFields{.debt = field}}) {
+    const auto served = serve(fields, 64), trained = train(fields);
+    EXPECT_NE(served, plain);
+    EXPECT_EQ(serve(fields, 1), served);
+    double moved = 0, apart = 0;
+    for (size_t i = 0; i < served.size(); ++i) {
+      moved += std::abs(double(trained[i]) - double(plain_train[i]));
+      apart += std::abs(double(served[i]) - double(trained[i]));
+    }
+    EXPECT_LT(apart, moved / 2) << "serving follows training more than the field moves it";
+  }
+}
+
 // The future cannot leak into a pass: other tokens behind t, the same bits up to t.
 TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
   const auto model = Load();
-  auto tokens = RandomTokens(130, 1024);
-  const auto before = ServeNll(*model, tokens, 64, 1);
+  auto tokens = RandomTokens(130, 1024, 11);
+  const auto before = Serve(*model, tokens, 64, 1);
   for (size_t t = 90; t < tokens.size(); ++t) tokens[t] = (tokens[t] + 7) % 1024;
-  const auto after = ServeNll(*model, tokens, 64, 1);
+  const auto after = Serve(*model, tokens, 64, 1);
   EXPECT_EQ(std::memcmp(before.data(), after.data(), 89 * 4), 0);
   EXPECT_NE(before[89], after[89]);
 }
@@ -170,7 +161,7 @@ TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
 // state those of the accepted path, also when nothing was accepted before.
 TEST_P(StepTest, WindowsEqualPlainDecode) {
   const auto model = Load();
-  const auto tokens = RandomTokens(400, 1024);
+  const auto tokens = RandomTokens(400, 1024, 11);
   ExecContext exec(1);
   Stepper plain(*model, &exec), drafts(*model, &exec);
   BraidState a(model->shape()), b(model->shape());
@@ -240,7 +231,7 @@ TEST(LoopStep, EarlyExitEqualsTheSameDepthGiven) {
   Stepper free(**model, &exec), bound(**model, &exec);
   BraidState a(c, c.loop.loops_max), b(c, c.loop.loops_max);
   int least = c.loop.loops_max, most = 0;
-  for (int32_t token : RandomTokens(60, 1024)) {
+  for (int32_t token : RandomTokens(60, 1024, 11)) {
     const auto first = free.Step(&a, token, 0, true);
     least = std::min(least, free.loops_run());
     most = std::max(most, free.loops_run());

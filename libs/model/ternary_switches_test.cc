@@ -16,10 +16,10 @@
 #include "model/b158_format.h"
 #include "model/model_testing.h"
 #include "model/network.h"
+#include "model/planes_testing.h"
 #include "model/repack.h"
 #include "model/step.h"
 #include "model/weight_file.h"
-#include "tensor/kernels.h"
 #include "ternary/packing.h"
 
 namespace chimera {
@@ -30,14 +30,9 @@ constexpr char kBase3[] = R"("packing": "base3")";
 constexpr char kSherry[] = R"("sherry_mode": {"enabled": true})";
 constexpr char kHgf[] = R"("hgf_correction": {"enabled": true})";
 
-std::string Both(const char* a, const char* b) { return std::string(a) + ", " + b; }
+const PlaneRun kTwoThreads = {.threads = 2};
 
-std::vector<int32_t> RandomTokens(int n) {
-  const PhiloxStream rng(12, RngPurpose::kDataShuffle, 0);
-  std::vector<int32_t> tokens;
-  for (int i = 0; i < n; ++i) tokens.push_back(static_cast<int32_t>(rng.Word(uint64_t(i)) % 1024));
-  return tokens;
-}
+std::string Both(const char* a, const char* b) { return std::string(a) + ", " + b; }
 
 // Fresh parameters; corrections get a B, which starts at zero.
 Parameters Fresh(const ModelConfig& config) {
@@ -63,45 +58,6 @@ std::shared_ptr<const Model> Served(const std::string& name, const Config& confi
   auto model = Model::Load(folder);
   EXPECT_TRUE(model.ok()) << model.status();
   return model.ok() ? *model : nullptr;
-}
-
-std::vector<float> ServeNll(const Model& model, const std::vector<int32_t>& tokens, size_t block) {
-  ExecContext exec(2);
-  Stepper stepper(model, &exec);
-  BraidState state(model.shape());
-  const auto vocab = static_cast<size_t>(model.shape().vocab_size);
-  std::vector<float> logits(vocab * block), nll;
-  for (size_t at = 0; at + 1 < tokens.size(); at += block) {
-    const size_t n = std::min(block, tokens.size() - 1 - at);
-    const auto hidden = stepper.Prefill(&state, std::span(tokens).subspan(at, n));
-    stepper.Logits(hidden, static_cast<int>(n), std::span(logits).first(n * vocab));
-    for (size_t i = 0; i < n; ++i) {
-      const float* row = logits.data() + i * vocab;
-      nll.push_back(Kernels().log_sum_exp(row, int64_t(vocab)) - row[tokens[at + i + 1]]);
-    }
-  }
-  return nll;
-}
-
-// The training plane over the same tokens; gradients land in the parameters.
-std::vector<float> TrainNll(const ModelConfig& config, Parameters* parameters,
-                            const std::vector<int32_t>& tokens) {
-  ExecContext exec(2);
-  Tape tape(&exec);
-  Network network(config, parameters);
-  network.Prepare(&exec);
-  const size_t n = tokens.size() - 1;
-  std::vector<float> start(size_t(network.StateFloats())), end = start, nll(n);
-  std::vector<uint8_t> reset(n);
-  TrainBatch batch;
-  batch.n_seqs = 1;
-  batch.seq_len = static_cast<int>(n);
-  batch.tokens = tokens.data();
-  batch.targets = tokens.data() + 1;
-  batch.reset = reset.data();
-  network.Forward(&tape, batch, start.data(), end.data(), nll.data());
-  tape.Backward();
-  return nll;
 }
 
 double Sum(const std::vector<float>& x) {
@@ -169,8 +125,8 @@ TEST(TernarySwitches, Base3FileIsSmallerAndServesTheSameBits) {
   // Payloads begin at multiples of 64.
   EXPECT_NEAR(double(a->weight_bytes() - b->weight_bytes()), double(codes - packed), 64 * 10);
   EXPECT_LT(packed * 10, codes * 9);
-  const auto tokens = RandomTokens(150);
-  EXPECT_EQ(ServeNll(*a, tokens, 64), ServeNll(*b, tokens, 64));
+  const auto tokens = RandomTokens(150, 1024, 12);
+  EXPECT_EQ(ServeNll(*a, tokens, 64, kTwoThreads), ServeNll(*b, tokens, 64, kTwoThreads));
   for (size_t i = 0; i < a->weights().layers().size(); ++i) {
     const LinearView& x = a->weights().layers()[i].ffn.w_in;
     const LinearView& y = b->weights().layers()[i].ffn.w_in;
@@ -182,17 +138,17 @@ TEST(TernarySwitches, Base3FileIsSmallerAndServesTheSameBits) {
 // DESIGN D1 under every switch: what the trainer reports is what the server reproduces, and prefill
 // is plain decode. The bounds are those of the plain model.
 TEST(TernarySwitches, ServingEqualsTraining) {
-  const auto tokens = RandomTokens(300);
+  const auto tokens = RandomTokens(300, 1024, 12);
   for (const std::string& keys : {std::string(kBase3), std::string(kSherry), std::string(kHgf),
                                   Both(kSherry, kHgf), Both(kBase3, kHgf)}) {
     const Config config = TestConfigWith(keys);
     Parameters parameters = Fresh(config.model);
     const auto model = Served("equal", config, parameters);
     ASSERT_NE(model, nullptr);
-    const auto serve = ServeNll(*model, tokens, 64);
-    EXPECT_EQ(ServeNll(*model, tokens, 1), serve) << keys;
-    EXPECT_EQ(ServeNll(*model, tokens, 7), serve) << keys;
-    const auto train = TrainNll(config.model, &parameters, tokens);
+    const auto serve = ServeNll(*model, tokens, 64, kTwoThreads);
+    EXPECT_EQ(ServeNll(*model, tokens, 1, kTwoThreads), serve) << keys;
+    EXPECT_EQ(ServeNll(*model, tokens, 7, kTwoThreads), serve) << keys;
+    const auto train = TrainNll(config.model, &parameters, tokens, kTwoThreads, true);
     double difference = 0;
     for (size_t i = 0; i < serve.size(); ++i) {
       difference += std::abs(double(serve[i]) - double(train[i]));
@@ -204,7 +160,7 @@ TEST(TernarySwitches, ServingEqualsTraining) {
 
 // Ablation: off changes the result. A correction acts once its B has left zero, not before.
 TEST(TernarySwitches, EachSwitchChangesTheLoss) {
-  const auto tokens = RandomTokens(120);
+  const auto tokens = RandomTokens(120, 1024, 12);
   const auto loss = [&](const std::string& keys, double progress, bool zero_b) {
     const Config config = TestConfigWith(keys);
     Parameters parameters = Fresh(config.model);
@@ -222,7 +178,7 @@ TEST(TernarySwitches, EachSwitchChangesTheLoss) {
       }
     }
     parameters.SetProgress(progress);
-    return Sum(TrainNll(config.model, &parameters, tokens));
+    return Sum(TrainNll(config.model, &parameters, tokens, kTwoThreads, true));
   };
   const double plain = loss(kPlain, 1, false);
   EXPECT_EQ(loss(kBase3, 1, false), plain) << "a packing changes files only";
@@ -237,11 +193,11 @@ TEST(TernarySwitches, EachSwitchChangesTheLoss) {
 
 TEST(TernarySwitches, EveryTensorOfACorrectionLearnsAndGatesFreeze) {
   const Config config = TestConfigWith(kHgf);
-  const auto tokens = RandomTokens(100);
+  const auto tokens = RandomTokens(100, 1024, 12);
   for (double progress : {0.5, kGateFreeze}) {
     Parameters parameters = Fresh(config.model);
     parameters.SetProgress(progress);
-    TrainNll(config.model, &parameters, tokens);
+    TrainNll(config.model, &parameters, tokens, kTwoThreads, true);
     int gates = 0;
     for (const Parameters::Entry& e : parameters.entries()) {
       double norm = 0;
@@ -273,8 +229,8 @@ TEST(TernarySwitches, RepackingIsExactBothWays) {
   EXPECT_LT(weights(small).size(), weights(from).size());
   const auto a = Model::Load(from), b = Model::Load(small);
   ASSERT_TRUE(a.ok() && b.ok()) << b.status();
-  const auto tokens = RandomTokens(80);
-  EXPECT_EQ(ServeNll(**a, tokens, 16), ServeNll(**b, tokens, 16));
+  const auto tokens = RandomTokens(80, 1024, 12);
+  EXPECT_EQ(ServeNll(**a, tokens, 16, kTwoThreads), ServeNll(**b, tokens, 16, kTwoThreads));
 
   EXPECT_EQ(RepackModel(from, TernaryPacking::kBase3, small).status().code(),
             absl::StatusCode::kAlreadyExists);

@@ -10,6 +10,7 @@
 
 #include "base/philox.h"
 #include "model/model_testing.h"
+#include "model/planes_testing.h"
 
 namespace chimera {
 namespace {
@@ -34,8 +35,6 @@ struct Net {
   explicit Net(int threads, uint64_t init = 1)
       : exec(threads), tape(&exec), parameters(config), network(config, &parameters) {
     parameters.Initialize(config, init);
-    const PhiloxStream rng(2, RngPurpose::kDataShuffle, 1);
-    for (uint64_t i = 0; i < 2 * 40 + 1; ++i) text.push_back(int32_t(rng.Word(i) % 1080));
     states.resize(size_t(network.StateFloats()) * 2);
     ends = states;
   }
@@ -43,21 +42,15 @@ struct Net {
     network.Prepare(&exec);
     tape.Reset();
     tape.set_recording(false);
-    TrainBatch batch;
-    batch.n_seqs = 2;
-    batch.seq_len = 40;
-    batch.tokens = text.data();
-    batch.targets = text.data() + 1;
-    batch.reset = reset.data();
-    return network.Forward(&tape, batch, states.data(), ends.data(), nll.data());
+    return network.Forward(&tape, TextBatch(text, 2).view(), states.data(), ends.data(),
+                           nll.data());
   }
   const ModelConfig config = TestConfig(true).model;
   ExecContext exec;
   Tape tape;
   Parameters parameters;
   Network network;
-  std::vector<int32_t> text;
-  std::vector<uint8_t> reset = std::vector<uint8_t>(80);
+  std::vector<int32_t> text = RandomTokens(2 * 40 + 1, 1080, 2);
   std::vector<float> nll = std::vector<float>(80);
   std::vector<float> states, ends;
 };
@@ -231,19 +224,13 @@ TEST(Mezo, EstimateAgreesWithBackPropagation) {
   Network network(config.model, &parameters);
   std::vector<int32_t> text;
   for (int i = 0; i < 65; ++i) text.push_back((i * 37) % 1080);
-  std::vector<uint8_t> reset(64);
+  const TextBatch batch(text);
   std::vector<float> start(size_t(network.StateFloats())), end(start.size()), nll(64);
   const auto loss = [&](bool record) {
     network.Prepare(&exec);
     tape.Reset();
     tape.set_recording(record);
-    TrainBatch batch;
-    batch.n_seqs = 1;
-    batch.seq_len = 64;
-    batch.tokens = text.data();
-    batch.targets = text.data() + 1;
-    batch.reset = reset.data();
-    return network.Forward(&tape, batch, start.data(), end.data(), nll.data());
+    return network.Forward(&tape, batch.view(), start.data(), end.data(), nll.data());
   };
   loss(true);
   tape.Backward();

@@ -12,6 +12,7 @@
 #include "cluster/knot_proto.h"
 #include "cluster/model_transfer.h"
 #include "cluster/server_deadline.h"
+#include "cluster/sketch_cache.h"
 #include "cluster/status_map.h"
 #include "services/knot/model_calls.h"
 #include "services/knot/stream_call.h"
@@ -38,7 +39,8 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
   grpc::ServerBidiReactor<pb::StreamRequest, pb::StreamResponse>* Stream(
       grpc::CallbackServerContext* context) override {
     auto call = std::make_shared<StreamCall>(
-        knot, &passes, ServerDeadlineNs(context->deadline(), options.request_deadline_ms));
+        knot, &sketches, &passes,
+        ServerDeadlineNs(context->deadline(), options.request_deadline_ms));
     {
       MutexLock lock(&mutex);
       live.push_back(call);
@@ -82,6 +84,7 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
 
   LocalKnot* const knot;
   const KnotServiceOptions options;
+  SketchCache sketches;
   Executor passes;
   Executor transfers;
   Mutex mutex;

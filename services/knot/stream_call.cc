@@ -69,7 +69,13 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
     return absl::FailedPreconditionError("the first message of a stream must be open");
   }
   if (request.has_verify()) {
-    CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify, ReadVerify(request.verify()));
+    uint64_t unknown = 0;
+    CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify,
+                             ReadVerify(request.verify(), sketches_, &unknown));
+    if (unknown != 0) {
+      response->mutable_unknown_sketch()->set_sketch_id(unknown);
+      return absl::OkStatus();
+    }
     CHIMERA_ASSIGN_OR_RETURN(const VerifyResult result, stream_->Verify(verify));
     WriteVerified(result, response->mutable_verified());
     return absl::OkStatus();
@@ -79,6 +85,12 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
     CHIMERA_ASSIGN_OR_RETURN(const NodeDistribution rows,
                              stream_->MoreRows(more.node(), more.first(), more.count()));
     WriteRows(rows, more.first(), response->mutable_rows());
+    return absl::OkStatus();
+  }
+  if (request.has_put_sketch()) {
+    const pb::PutSketch& put = request.put_sketch();
+    CHIMERA_RETURN_IF_ERROR(sketches_->Put(put.sketch_id(), put.bits()));
+    response->mutable_sketch_stored()->set_sketch_id(put.sketch_id());
     return absl::OkStatus();
   }
   if (request.has_put_mask()) {

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "chimera/knot/v1/knot.pb.h"
 #include "cluster/executor.h"
+#include "cluster/sketch_cache.h"
 #include "decode/knot.h"
 
 namespace chimera {
@@ -22,8 +23,9 @@ class StreamCall final
     : public grpc::ServerBidiReactor<knot::v1::StreamRequest, knot::v1::StreamResponse>,
       public std::enable_shared_from_this<StreamCall> {
  public:
-  StreamCall(Knot* knot, Executor* executor, int64_t deadline_ns)
-      : knot_(knot), executor_(executor), deadline_ns_(deadline_ns) {}
+  // All borrowed; the sketches are shared by the streams of a process.
+  StreamCall(Knot* knot, SketchCache* sketches, Executor* executor, int64_t deadline_ns)
+      : knot_(knot), sketches_(sketches), executor_(executor), deadline_ns_(deadline_ns) {}
 
   // Call once, before the reactor is returned to the library.
   void Begin();
@@ -42,6 +44,7 @@ class StreamCall final
   void End(const absl::Status& status);
 
   Knot* const knot_;
+  SketchCache* const sketches_;
   Executor* const executor_;
   const int64_t deadline_ns_;
   std::shared_ptr<StreamCall> self_;  // dropped in OnDone
