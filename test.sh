@@ -2,7 +2,7 @@
 # Installs what is missing, builds and tests everything. This is what .ci/run calls.
 #   ./test.sh          release build with unit, golden, end-to-end and tidy tests, then the unit
 #                      tests of the libraries under AddressSanitizer and UBSan
-#   ./test.sh --full   adds ThreadSanitizer
+#   ./test.sh --full   adds ThreadSanitizer and the long walks
 # CHIMERA_DATA_DIR names the folder with the sample texts (default: ../shared/data when it is
 # there); tests that need it are skipped without it. In the same way CHIMERA_CHARTCHECK names the
 # program that renders the chart (default: ../shared/tools/chartcheck/chartcheck). CHIMERA_JOBS
@@ -109,7 +109,7 @@ if [ -n "$chartcheck" ]; then
 fi
 
 build release
-run release
+run release -LE long
 build asan
 # Races and memory faults hide in units; what crosses processes ran above at full speed.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
@@ -120,6 +120,7 @@ if [ -n "$full" ]; then
   # oneDNN and OpenMP are not instrumented; what runs on them is left out.
   export TSAN_OPTIONS=halt_on_error=1
   run tsan -L unit -E 'Matmul|Trainer|Training|Network'
+  run release -L long
 fi
 
 say "all phases done"

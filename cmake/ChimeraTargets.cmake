@@ -1,7 +1,8 @@
 # chimera_library(name SRCS ... [DEPS chimera libraries] [LINK other targets])
 #   A static library chimera_<name>; its headers are included as "<name>/header.h".
-# chimera_test(name SRCS ... [DEPS ...] [LINK ...] [LABEL unit|golden|e2e])
-#   One GoogleTest binary; every TEST in it becomes a CTest case with a 60 s limit.
+# chimera_test(name SRCS ... [DEPS ...] [LINK ...] [LABEL unit|golden|e2e|long])
+#   One GoogleTest binary; every TEST in it becomes a CTest case with a 60 s limit. Those labelled
+#   long may take 20 minutes and run in ./test.sh --full only.
 include(GoogleTest)
 
 function(chimera_library name)
@@ -20,13 +21,17 @@ function(chimera_test name)
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
+  set(limit 60)
+  if(ARG_LABEL STREQUAL "long")
+    set(limit 1200)
+  endif()
   add_executable(${name} ${ARG_SRCS})
   list(TRANSFORM ARG_DEPS PREPEND chimera_)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     CHIMERA_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CHIMERA_DATA_DIR="${CHIMERA_DATA_DIR}"
     CHIMERA_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  gtest_discover_tests(${name} PROPERTIES TIMEOUT 60 LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} PROPERTIES TIMEOUT ${limit} LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60
     DISCOVERY_MODE PRE_TEST)
 endfunction()
 

@@ -1,25 +1,9 @@
-// The step path never allocates: every operator new of this binary is counted.
+// The step path never allocates.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "base/alloc_testing.h"
 #include "model/model_testing.h"
 #include "model/step.h"
-
-namespace {
-std::atomic<long> g_allocations{0};
-}  // namespace
-
-void* operator new(size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace chimera {
 namespace {
@@ -35,12 +19,12 @@ void ExpectNoAllocations(const std::string& keys) {
   const std::vector<int32_t> tokens(Stepper::kPrefillMax, 7);
   stepper.Logits(stepper.Step(&state, 1), 1, logits);  // tables of this process are built once
 
-  const long before = g_allocations.load();
+  const long before = Allocations();
   for (int32_t token = 2; token < 50; ++token) {
     stepper.Logits(stepper.Step(&state, token), 1, logits);
   }
   stepper.Prefill(&state, tokens);
-  EXPECT_EQ(g_allocations.load() - before, 0);
+  EXPECT_EQ(Allocations() - before, 0);
 
   const GateMeans means = stepper.TakeGateMeans();
   EXPECT_GT(means.alpha, 0.0);
@@ -50,7 +34,7 @@ void ExpectNoAllocations(const std::string& keys) {
   EXPECT_EQ(stepper.TakeGateMeans().alpha, 0.0);
 
   std::vector<int>* counted = new std::vector<int>(3);
-  EXPECT_GT(g_allocations.load() - before, 0) << "the counter must count";
+  EXPECT_GT(Allocations() - before, 0) << "the counter must count";
   delete counted;
 }
 
