@@ -13,6 +13,7 @@
 #include "cluster/remote_memory.h"
 #include "cluster/signals.h"
 #include "services/cli/commands.h"
+#include "services/cli/print_json.h"
 #include "services/cli/progress_line.h"
 
 namespace chimera {
@@ -34,10 +35,6 @@ RemoteMemory Connect(const MemoryFlags& flags) {
   options.address = flags.target;
   options.connect_timeout_ms = 5000;
   return RemoteMemory(options);
-}
-
-void PrintJson(const ordered_json& out) {
-  std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
 // "-" reads standard input, a byte more than any fact may have.

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "cluster/signals.h"
+#include "services/cli/print_json.h"
 #include "services/cli/progress_line.h"
 #include "services/cli/train.h"
 #include "services/cli/trainer_client.h"
@@ -66,11 +67,6 @@ ordered_json JobJson(const Job& job) {
           {"created_ms", job.created_ms},
           {"started_ms", job.started_ms},
           {"finished_ms", job.finished_ms}};
-}
-
-void PrintJson(const ordered_json& out) {
-  std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-  std::fflush(stdout);
 }
 
 std::string JobLine(const Job& job) {

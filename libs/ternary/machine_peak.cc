@@ -1,0 +1,83 @@
+#include "ternary/machine_peak.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "ternary/machine_peak_kernels.h"
+
+namespace chimera {
+
+namespace baseline {
+extern const PeakKernels kPeakKernels;
+}  // namespace baseline
+#if defined(__x86_64__)
+namespace avx2 {
+extern const PeakKernels kPeakKernels;
+}  // namespace avx2
+namespace avx512 {
+extern const PeakKernels kPeakKernels;
+}  // namespace avx512
+#endif
+
+const PeakKernels& PeakFor(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return avx512::kPeakKernels;
+  if (isa == Isa::kAvx2) return avx2::kPeakKernels;
+#endif
+  (void)isa;
+  return baseline::kPeakKernels;
+}
+
+namespace {
+
+constexpr size_t kPiece = size_t{4} << 20;  // bytes a thread takes at a time
+constexpr int64_t kDotPieces = 64;
+constexpr int64_t kDotRounds = 200000;
+
+double Seconds(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+ReadProbe::ReadProbe(size_t bytes) : bytes_(bytes / kPiece * kPiece) {
+  CHIMERA_CHECK(bytes_ > 0);
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHIMERA_CHECK(memory != MAP_FAILED);
+  madvise(memory, bytes_, MADV_NOHUGEPAGE);
+  data_ = static_cast<uint8_t*>(memory);
+  std::memset(data_, 1, bytes_);
+}
+
+ReadProbe::~ReadProbe() { munmap(data_, bytes_); }
+
+double ReadProbe::GbPerS(ExecContext* exec) const {
+  const PeakKernels& kernels = PeakFor(BestIsa());
+  std::atomic<uint64_t> sink{0};
+  const auto start = std::chrono::steady_clock::now();
+  exec->ParallelFor(static_cast<int64_t>(bytes_ / kPiece), [&](int64_t i) {
+    sink.fetch_xor(kernels.read(data_ + static_cast<size_t>(i) * kPiece, kPiece));
+  });
+  return static_cast<double>(bytes_) * 1e-9 / Seconds(start);
+}
+
+double DotGmacsPerS(ExecContext* exec) {
+  const PeakKernels& kernels = PeakFor(BestIsa());
+  std::atomic<int64_t> sink{0}, total{0};
+  const auto start = std::chrono::steady_clock::now();
+  exec->ParallelFor(kDotPieces, [&](int64_t) {
+    int64_t macs = 0;
+    sink.fetch_add(kernels.dot(kDotRounds, &macs));
+    total.fetch_add(macs);
+  });
+  return static_cast<double>(total.load()) * 1e-9 / Seconds(start);
+}
+
+}  // namespace chimera
