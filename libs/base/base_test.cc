@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/exec_context.h"
@@ -22,6 +25,28 @@ TEST(Philox, KnownAnswers) {
   EXPECT_EQ(
       Philox4x32({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, 0xa4093822u, 0x299f31d0u),
       (PhiloxBlock{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u}));
+}
+
+// Job after job without a break, and after pauses in which every thread has gone to sleep.
+TEST(ExecContext, NoJobIsMissedBetweenSpinningAndSleeping) {
+  for (int threads : {2, 3, 5}) {
+    ExecContext exec(threads);
+    int64_t sum = 0, want = 0;
+    for (int job = 0; job < 2000; ++job) {
+      std::array<int64_t, 7> parts = {};
+      exec.ParallelFor(7, [&](int64_t i) { parts[static_cast<size_t>(i)] = job + i; });
+      for (int64_t part : parts) sum += part;
+      want += 7 * job + 21;
+      if (job % 200 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      // One part that outlasts the spinning of all the others.
+      if (job % 500 == 0) {
+        exec.ParallelFor(threads, [&](int64_t i) {
+          if (i == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        });
+      }
+    }
+    EXPECT_EQ(sum, want) << threads;
+  }
 }
 
 TEST(ExecContext, RunsEachIndexOnce) {

@@ -25,6 +25,27 @@ int CgroupCpus() {
   return static_cast<int>((quota_us + period - 1) / period);
 }
 
+// About 30 us on current CPUs.
+constexpr int kSpins = 1000;
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// False when it did not come true in time.
+template <typename Condition>
+bool SpinUntil(const Condition& condition) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (condition()) return true;
+    Pause();
+  }
+  return false;
+}
+
 }  // namespace
 
 int UsableCpus() {
@@ -41,10 +62,9 @@ ExecContext::ExecContext(int threads) {
 }
 
 ExecContext::~ExecContext() {
-  {
-    MutexLock lock(&mutex_);
-    stop_ = true;
-  }
+  stop_.store(true);
+  generation_.fetch_add(1);
+  { MutexLock lock(&mutex_); }
   start_.NotifyAll();
   for (std::thread& worker : workers_) worker.join();
 }
@@ -58,36 +78,45 @@ void ExecContext::ParallelFor(int64_t n, absl::FunctionRef<void(int64_t)> body) 
     for (int64_t i = 0; i < n; ++i) body(i);
     return;
   }
-  {
-    MutexLock lock(&mutex_);
-    body_ = &body;
-    n_ = n;
-    next_.store(0);
-    busy_ = static_cast<int>(workers_.size());
-    ++generation_;
+  body_ = &body;
+  n_ = n;
+  next_.store(0);
+  busy_.store(static_cast<int>(workers_.size()));
+  generation_.fetch_add(1);
+  if (sleeping_workers_.load() > 0) {
+    { MutexLock lock(&mutex_); }
+    start_.NotifyAll();
   }
-  start_.NotifyAll();
   RunShare();
+  WaitForWorkers();
+}
+
+void ExecContext::WaitForWorkers() {
+  if (SpinUntil([this] { return busy_.load() == 0; })) return;
   MutexLock lock(&mutex_);
-  while (busy_ > 0) done_.Wait(&mutex_);
+  caller_sleeps_.store(true);
+  while (busy_.load() > 0) done_.Wait(&mutex_);
+  caller_sleeps_.store(false);
+}
+
+// False when the context ends.
+bool ExecContext::WaitForJob(uint64_t seen) {
+  const auto there = [this, seen] { return generation_.load() != seen; };
+  if (!SpinUntil(there)) {
+    MutexLock lock(&mutex_);
+    sleeping_workers_.fetch_add(1);
+    while (!there()) start_.Wait(&mutex_);
+    sleeping_workers_.fetch_sub(1);
+  }
+  return !stop_.load();
 }
 
 void ExecContext::WorkerLoop() {
-  uint64_t seen = 0;
-  while (true) {
-    {
-      MutexLock lock(&mutex_);
-      while (!stop_ && generation_ == seen) start_.Wait(&mutex_);
-      if (stop_) return;
-      seen = generation_;
-    }
+  for (uint64_t seen = 0; WaitForJob(seen); ++seen) {
     RunShare();
-    bool last = false;
-    {
-      MutexLock lock(&mutex_);
-      last = --busy_ == 0;
-    }
-    if (last) done_.NotifyOne();
+    if (busy_.fetch_sub(1) > 1 || !caller_sleeps_.load()) continue;
+    { MutexLock lock(&mutex_); }
+    done_.NotifyOne();
   }
 }
 

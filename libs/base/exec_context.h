@@ -16,7 +16,8 @@ namespace chimera {
 // The number of CPUs this process may really use: affinity mask and cgroup quota, at least 1.
 int UsableCpus();
 
-// Thread-compatible: one ParallelFor at a time.
+// Thread-compatible: one ParallelFor at a time. Threads that wait spin for some tens of
+// microseconds, the gap between two products of a decode step, and sleep after that.
 class ExecContext {
  public:
   // threads >= 1 counts the calling thread; 1 means no pool at all.
@@ -34,18 +35,23 @@ class ExecContext {
  private:
   void WorkerLoop();
   void RunShare();
+  bool WaitForJob(uint64_t seen);
+  void WaitForWorkers();
 
   std::vector<std::thread> workers_;
-  Mutex mutex_;
-  CondVar start_;
-  CondVar done_;
-  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
-  int busy_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   // The job in flight; written before generation_ advances, read by workers after.
   const absl::FunctionRef<void(int64_t)>* body_ = nullptr;
   int64_t n_ = 0;
   std::atomic<int64_t> next_{0};
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> busy_{0};  // workers that have not finished the job
+  std::atomic<bool> stop_{false};
+  // Who sleeps is announced before it looks a last time, so nobody is missed.
+  std::atomic<int> sleeping_workers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  Mutex mutex_;
+  CondVar start_;
+  CondVar done_;
 };
 
 }  // namespace chimera

@@ -17,7 +17,6 @@ constexpr int64_t kMemoryTokens = 64;   // slots of compressed blocks in the win
 constexpr int64_t kWriteChunk = 16;     // tokens buffered before a memory write
 constexpr int64_t kRouterHidden = 192;  // of the depth router, d_model - 192 - 6
 constexpr int64_t kRouterDepths = 6;
-constexpr double kBitsPerTernary = 2.125;
 constexpr int64_t kStateBytes = 2;  // bf16
 
 struct Split {
@@ -137,7 +136,7 @@ int64_t ExpertBytes(const ModelReport& r) {
     if (layer.ffn == FfnKind::kMoe) weights += layer.ffn_parameters;
   }
   if (!r.model.quant.enabled) return 4 * weights;
-  return static_cast<int64_t>(static_cast<double>(weights) * kBitsPerTernary / 8);
+  return static_cast<int64_t>(static_cast<double>(weights) * ServedBitsPerTernary(r.model.quant) / 8);
 }
 
 // The budget recomputed: parts that follow from the dimensions are counted, the others keep their
@@ -219,7 +218,8 @@ ParameterCounts CountParameters(const ModelConfig& m) {
 ByteCounts CountBytes(const ModelConfig& m) {
   const ParameterCounts p = CountParameters(m);
   ByteCounts b;
-  b.ternary = static_cast<int64_t>(static_cast<double>(p.ternary) * kBitsPerTernary / 8);
+  b.ternary =
+      static_cast<int64_t>(static_cast<double>(p.ternary) * ServedBitsPerTernary(m.quant) / 8);
   b.ternary_file =
       static_cast<int64_t>(static_cast<double>(p.ternary) * FileBitsPerTernary(m.quant) / 8);
   b.embedding = m.quant.enabled ? p.embedding : 4 * p.embedding;

@@ -74,8 +74,10 @@ struct ModelReport {
 // Weights of the corrections of one layer; routed experts have none;
 // 0 unless quantization.hgf_correction is on. Maps that read one vector count as one.
 int64_t CountCorrections(const ModelConfig& model, int layer);
-// Bits a ternary weight takes in the file, with its share of the scale.
+// Bits a ternary weight takes in the file, with its share of the scale, and in memory: Sherry is
+// unpacked when it is loaded.
 double FileBitsPerTernary(const QuantConfig& quant);
+double ServedBitsPerTernary(const QuantConfig& quant);
 
 ParameterCounts CountParameters(const ModelConfig& model);
 ByteCounts CountBytes(const ModelConfig& model);

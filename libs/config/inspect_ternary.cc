@@ -28,6 +28,10 @@ int64_t CountCorrections(const ModelConfig& m, int layer) {
   return Correction(in, d) + Correction(d, d) + ffn;
 }
 
+double ServedBitsPerTernary(const QuantConfig& quant) {
+  return FileBitsPerTernary(quant.packing == TernaryPacking::kSherry ? QuantConfig{} : quant);
+}
+
 double FileBitsPerTernary(const QuantConfig& quant) {
   switch (quant.packing) {
     case TernaryPacking::kRowsInLanes:

@@ -116,6 +116,7 @@ TEST(Inspect, TernarySwitchesAreCounted) {
   EXPECT_EQ(p.executed, std::vector<int64_t>{p.active});
   m.quant.packing = TernaryPacking::kBase3;
   EXPECT_EQ(CountBytes(m).ternary_file, static_cast<int64_t>(double(p.ternary) * 1.725 / 8));
+  EXPECT_EQ(CountBytes(m).ternary, CountBytes(m).ternary_file) << "served as it is mapped";
   m.quant.packing = TernaryPacking::kSherry;
   EXPECT_EQ(CountBytes(m).ternary_file, p.ternary * 11 / 64);
   EXPECT_EQ(CountBytes(m).ternary, p.ternary * 17 / 64) << "in memory nothing changes";

@@ -65,8 +65,8 @@ void DispatchTokens(const int32_t* picked, const float* weights, int64_t n_token
 static inline TernaryView ExpertRows(const TernaryView& stacked, int expert, int rows) {
   const size_t tile = static_cast<size_t>(expert) * static_cast<size_t>(rows / kRowTile);
   const size_t groups = static_cast<size_t>(WeightGroups(stacked.cols));
-  return {stacked.codes + tile * static_cast<size_t>(stacked.cols) * 4,
-          stacked.scales + tile * groups * kRowTile, rows, stacked.cols};
+  return {stacked.codes + tile * TileCodeBytes(stacked.packing, stacked.cols),
+          stacked.scales + tile * groups * kRowTile, rows, stacked.cols, stacked.packing};
 }
 
 // dst[i] = src[rows[i]] for rows of row_bytes; a row of -1 is filled with zero bytes.

@@ -15,8 +15,8 @@ enum class TensorKind : uint32_t {
   kTernary = 2,   // linear maps
   kInt8Rows = 3,  // the tied embedding and head
   // Linear maps, packed denser (config/model_config.h, TernaryPacking).
-  kTernaryBase3 = 4,
   kTernarySherry = 5,
+  kTernaryBase3 = 6,  // 4 was another order of the same bytes
 };
 
 inline bool IsTernary(TensorKind kind) {

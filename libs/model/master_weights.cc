@@ -43,7 +43,7 @@ void RestoreTernary(Bytes payload, const TensorSpec& spec, float* out) {
   RepackedTensors repacked;
   TernaryView view;
   CHIMERA_CHECK(repacked.Decode(spec, payload, &view).empty());  // checked when it was mapped
-  DequantizeWeights(view, 0, RowTiles(rows), out);
+  DequantizeWeights(repacked.TwoBit(view), 0, RowTiles(rows), out);
   if (spec.kind == TensorKind::kTernarySherry) return;
   for (int r = 0; r < rows; ++r) {
     for (int begin = 0; begin < cols; begin += kWeightGroup) {

@@ -33,7 +33,7 @@ std::string Repacked(const TensorSpec& from, const TensorSpec& to,
   RepackedTensors codes;
   TernaryView view;
   codes.Decode(from, payload, &view);
-  PackTernary(to.kind, view, reinterpret_cast<uint8_t*>(out.data()));
+  PackTernary(to.kind, codes.TwoBit(view), reinterpret_cast<uint8_t*>(out.data()));
   return out;
 }
 

@@ -86,18 +86,18 @@ uint64_t TernaryPayloadBytes(TensorKind kind, int rows, int cols) {
 
 void PackTernary(TensorKind kind, const TernaryView& w, uint8_t* payload) {
   const size_t scales = ScaleBytes(w.rows, w.cols);
-  if (kind == TensorKind::kTernary) {
-    const size_t codes = TernaryCodeBytes(w.rows, w.cols);
-    std::memcpy(payload, w.codes, codes);
-    std::memcpy(payload + codes, w.scales, scales);
+  if (kind == TensorKind::kTernarySherry) {
+    std::memcpy(payload, w.scales, scales);
+    PackSherry(w.codes, w.rows, w.cols, payload + scales);
     return;
   }
-  std::memcpy(payload, w.scales, scales);
+  const size_t codes = TernaryPayloadBytes(kind, w.rows, w.cols) - scales;
   if (kind == TensorKind::kTernaryBase3) {
-    PackBase3(w.codes, w.rows, w.cols, payload + scales);
+    PackBase3(w.codes, w.rows, w.cols, payload);
   } else {
-    PackSherry(w.codes, w.rows, w.cols, payload + scales);
+    std::memcpy(payload, w.codes, codes);
   }
+  std::memcpy(payload + codes, w.scales, scales);
 }
 
 void EncodeTernary(const TensorSpec& spec, const float* w, uint8_t* payload) {
@@ -112,29 +112,42 @@ void EncodeTernary(const TensorSpec& spec, const float* w, uint8_t* payload) {
 std::string RepackedTensors::Decode(const TensorSpec& spec, std::span<const uint8_t> payload,
                                     TernaryView* view) {
   CHIMERA_CHECK(payload.size() == TernaryPayloadBytes(spec.kind, spec.rows, spec.cols));
-  const size_t code_bytes = TernaryCodeBytes(spec.rows, spec.cols);
-  view->rows = spec.rows;
-  view->cols = spec.cols;
-  if (spec.kind == TensorKind::kTernary) {
-    view->codes = payload.data();
-    view->scales = reinterpret_cast<const uint16_t*>(payload.data() + code_bytes);
-    if (!CodesAreTrits(view->codes, code_bytes)) return "holds a trit code 3";
-  } else {
-    codes_.emplace_back(code_bytes / sizeof(Line));  // tiles of codes are whole lines
-    uint8_t* codes = codes_.back().data()->bytes;
-    const uint8_t* packed = payload.data() + ScaleBytes(spec.rows, spec.cols);
+  const size_t scale_bytes = ScaleBytes(spec.rows, spec.cols);
+  *view = {.rows = spec.rows, .cols = spec.cols};
+  if (spec.kind == TensorKind::kTernarySherry) {
+    uint8_t* codes = NewCodes(spec.rows, spec.cols);
+    UnpackSherry(payload.data() + scale_bytes, spec.rows, spec.cols, codes);
     view->codes = codes;
     view->scales = reinterpret_cast<const uint16_t*>(payload.data());
-    if (spec.kind == TensorKind::kTernarySherry) {
-      UnpackSherry(packed, spec.rows, spec.cols, codes);
-    } else if (!UnpackBase3(packed, spec.rows, spec.cols, codes)) {
-      return "holds a byte that stands for no five trits";
+  } else {
+    const size_t code_bytes = payload.size() - scale_bytes;
+    view->codes = payload.data();
+    view->scales = reinterpret_cast<const uint16_t*>(payload.data() + code_bytes);
+    if (spec.kind == TensorKind::kTernaryBase3) {
+      view->packing = TritPacking::kBase3;
+      if (!Base3MatrixValid(view->codes, spec.rows, spec.cols)) {
+        return "holds a byte that stands for no five trits";
+      }
+    } else if (!CodesAreTrits(view->codes, code_bytes)) {
+      return "holds a trit code 3";
     }
   }
   if (!ScalesAreFinite(view->scales, TernaryScaleCount(spec.rows, spec.cols))) {
     return "has a scale that is not finite";
   }
   return "";
+}
+
+TernaryView RepackedTensors::TwoBit(const TernaryView& view) {
+  if (view.packing == TritPacking::kTwoBit) return view;
+  uint8_t* codes = NewCodes(view.rows, view.cols);
+  UnpackBase3(view.codes, view.rows, view.cols, codes);
+  return {codes, view.scales, view.rows, view.cols};
+}
+
+uint8_t* RepackedTensors::NewCodes(int rows, int cols) {
+  codes_.emplace_back(TernaryCodeBytes(rows, cols) / sizeof(Line));  // tiles are whole lines
+  return codes_.back().data()->bytes;
 }
 
 const float* RepackedTensors::Lanes(const float* b, int rows) {

@@ -39,10 +39,13 @@ void PackTernary(TensorKind kind, const TernaryView& w, uint8_t* payload);
 // Moving it keeps what views point to. Thread-compatible.
 class RepackedTensors {
  public:
-  // The view of a payload of one of the three kinds: into the payload, or into repacked codes.
+  // The view of a payload of one of the three kinds: into the payload, or, of Sherry, into repacked
+  // codes.
   // Returns the fault, or "" when there is none: "holds a trit code 3". The payload must live as
   // long as the view and begin at a multiple of 4.
   std::string Decode(const TensorSpec& spec, std::span<const uint8_t> payload, TernaryView* view);
+  // The same trits as two-bit codes.
+  TernaryView TwoBit(const TernaryView& view);
   // B [rows][16] in lanes.
   const float* Lanes(const float* b, int rows);
 
@@ -50,6 +53,8 @@ class RepackedTensors {
   struct alignas(64) Line {
     uint8_t bytes[64];
   };
+
+  uint8_t* NewCodes(int rows, int cols);
 
   std::vector<std::vector<Line>> codes_;
   std::vector<std::vector<float>> lanes_;

@@ -46,7 +46,8 @@ TEST(MachinePeak, FiguresAreFractionsOfTheSameRun) {
   options.runs = 3;
   options.weight_bytes = 1 << 20;
   for (const auto& figures : {BenchGemv(options, probe, &exec), BenchGemm(options, &exec)}) {
-    ASSERT_EQ(figures.size(), 1u);
+    ASSERT_EQ(figures.size(), 2u);
+    EXPECT_STREQ(figures[1].packing, "base3");
     const ProductFigure& f = figures[0];
     EXPECT_GT(f.fraction.least, 0);
     EXPECT_LE(f.fraction.least, f.fraction.median);

@@ -58,19 +58,9 @@ void CheckShape(int rows, int cols) {
   CHIMERA_CHECK(rows > 0 && cols > 0 && cols % kActBlock == 0 && cols <= kTernaryMaxCols);
 }
 
-// Five digits of every byte in eight bytes, so that a store is one move; the last is 1 for a byte
-// that stands for none.
-using Base3Entry = std::array<uint8_t, 8>;
-std::array<Base3Entry, 256> Base3Table() {
-  std::array<Base3Entry, 256> table;
-  for (int byte = 0; byte < 256; ++byte) {
-    Base3Entry& entry = table[static_cast<size_t>(byte)];
-    Base3Digits(static_cast<uint8_t>(byte), entry.data());
-    entry[5] = entry[6] = 0;
-    entry[7] = !Base3Valid(static_cast<uint8_t>(byte));
-  }
-  return table;
-}
+// Base-3 tiles: byte 4 r + j of tile k holds columns 20 k + j, + 4, + 8, + 12, + 16 of row r.
+constexpr int kBase3Cols = 20;
+constexpr int kQuad = 4;
 
 // index and flip of four digits with exactly one 1.
 void SherryState(const uint8_t digits[4], int* index, int* flip) {
@@ -118,44 +108,77 @@ void Base3Digits(uint8_t byte, uint8_t digits[5]) {
   }
 }
 
-bool Base3Valid(uint8_t byte) {
-  uint8_t digits[5];
-  Base3Digits(byte, digits);
-  return Base3Byte(digits) == byte;
-}
+// 3^5 byte mod 256 is what is left after five digits: below 243 for the bytes of five trits.
+bool Base3Valid(uint8_t byte) { return static_cast<uint8_t>(byte * 243) < 243; }
 
 void PackBase3(const uint8_t* codes, int rows, int cols, uint8_t* packed) {
   CheckShape(rows, cols);
-  uint8_t digits[kTernaryMaxCols + 4];
-  for (int row = 0; row < rows; ++row) {
-    for (int col = 0; col < cols; col += kTileCols) {
+  const size_t tile_bytes = TileCodeBytes(TritPacking::kBase3, cols);
+  uint8_t digits[kTernaryMaxCols + kBase3Cols];
+  for (int row = 0; row < RowTiles(rows) * kRowTile; ++row) {
+    std::memset(digits, 1, static_cast<size_t>(cols) + kBase3Cols);
+    for (int col = 0; row < rows && col < cols; col += kTileCols) {
       LoadDigits(codes, row, col, cols, digits + col);
     }
-    std::memset(digits + cols, 1, 4);
-    for (size_t i = 0; i < Base3RowBytes(cols); ++i) *packed++ = Base3Byte(digits + 5 * i);
+    uint8_t* out = packed + static_cast<size_t>(row / kRowTile) * tile_bytes +
+                   static_cast<size_t>(row % kRowTile) * kQuad;
+    for (int col = 0; col < cols; col += kBase3Cols, out += 64) {
+      for (int j = 0; j < kQuad; ++j) {
+        const uint8_t* d = digits + col + j;
+        const uint8_t five[5] = {d[0], d[4], d[8], d[12], d[16]};
+        out[j] = Base3Byte(five);
+      }
+    }
   }
 }
 
-bool UnpackBase3(const uint8_t* packed, int rows, int cols, uint8_t* codes) {
+namespace {
+
+// The four bytes of a row in the tile of columns col .. col + 19.
+const uint8_t* Base3At(const uint8_t* packed, int row, int col, int cols) {
+  return packed + static_cast<size_t>(row / kRowTile) * TileCodeBytes(TritPacking::kBase3, cols) +
+         static_cast<size_t>(col / kBase3Cols) * 64 + static_cast<size_t>(row % kRowTile) * kQuad;
+}
+
+// The digits of those twenty columns.
+void LoadBase3(const uint8_t* bytes, uint8_t digits[kBase3Cols]) {
+  for (int j = 0; j < kQuad; ++j) {
+    uint8_t five[5];
+    Base3Digits(bytes[j], five);
+    for (int k = 0; k < 5; ++k) digits[kQuad * k + j] = five[k];
+  }
+}
+
+}  // namespace
+
+bool Base3MatrixValid(const uint8_t* packed, int rows, int cols) {
   CheckShape(rows, cols);
-  static const std::array<Base3Entry, 256> table = Base3Table();
-  uint8_t digits[kTernaryMaxCols + 8];
+  const size_t bytes = Base3Bytes(rows, cols);
   uint8_t fault = 0;
-  for (int row = 0; row < rows; ++row) {
-    const size_t row_bytes = Base3RowBytes(cols);
-    for (size_t i = 0; i < row_bytes; ++i) {
-      const Base3Entry& entry = table[packed[i]];
-      fault |= entry[7];
-      std::memcpy(digits + 5 * i, entry.data(), 8);
+  for (size_t i = 0; i < bytes; ++i) fault |= static_cast<uint8_t>(packed[i] * 243) >= 243;
+  const int last = (cols - 1) / kBase3Cols * kBase3Cols;
+  uint8_t digits[kBase3Cols];
+  for (int row = 0; row < RowTiles(rows) * kRowTile; ++row) {
+    for (int col = row < rows ? last : 0; col < cols; col += kBase3Cols) {
+      LoadBase3(Base3At(packed, row, col, cols), digits);
+      for (int i = row < rows ? cols - col : 0; i < kBase3Cols; ++i) fault |= digits[i] != 1;
     }
-    packed += row_bytes;
-    for (size_t i = static_cast<size_t>(cols); i < 5 * row_bytes; ++i) fault |= digits[i] != 1;
+  }
+  return fault == 0;
+}
+
+void UnpackBase3(const uint8_t* packed, int rows, int cols, uint8_t* codes) {
+  CheckShape(rows, cols);
+  uint8_t digits[kTernaryMaxCols + kBase3Cols];
+  for (int row = 0; row < rows; ++row) {
+    for (int col = 0; col < cols; col += kBase3Cols) {
+      LoadBase3(Base3At(packed, row, col, cols), digits + col);
+    }
     for (int col = 0; col < cols; col += kTileCols) {
       StoreDigits(codes, row, col, cols, digits + col);
     }
   }
   ClearPaddedRows(codes, rows, cols);
-  return fault == 0;
 }
 
 void PackSherry(const uint8_t* codes, int rows, int cols, uint8_t* packed) {

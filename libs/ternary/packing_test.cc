@@ -75,9 +75,10 @@ TEST(Base3, RoundTripIsExactAndSmaller) {
     const Matrix m = Ternary(Noise(rows, cols, 1), rows, cols);
     Bytes packed(Base3Bytes(rows, cols)), back(m.codes.size(), 0xee);
     PackBase3(m.codes.data(), rows, cols, packed.data());
-    ASSERT_TRUE(UnpackBase3(packed.data(), rows, cols, back.data()));
+    ASSERT_TRUE(Base3MatrixValid(packed.data(), rows, cols));
+    UnpackBase3(packed.data(), rows, cols, back.data());
     EXPECT_EQ(back, m.codes) << rows << " x " << cols;
-    EXPECT_LE(static_cast<double>(packed.size()) * 8, 1.6 * rows * (cols + 4));
+    EXPECT_LE(static_cast<double>(packed.size()) * 8, 1.6 * RowTiles(rows) * 16 * (cols + 16));
   }
 }
 
@@ -96,21 +97,88 @@ TEST(Base3, ThirteenBytesStandForNothing) {
   EXPECT_EQ(valid, 243);
 }
 
+// Row r's byte of four: column 20 t + 4 k + j is digit k of byte 64 t + 4 r + j.
+TEST(Base3, LaysRowsInLanes) {
+  const int rows = 19, cols = 64;
+  const Matrix m = Ternary(Noise(rows, cols, 8), rows, cols);
+  Bytes packed(Base3Bytes(rows, cols));
+  PackBase3(m.codes.data(), rows, cols, packed.data());
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < cols; ++c) {
+      uint8_t digits[5];
+      Base3Digits(packed[size_t(r / 16 * 256 + c / 20 * 64 + r % 16 * 4 + c % 4)], digits);
+      ASSERT_EQ(digits[c % 20 / 4] - 1, naive::Trit(m.view, r, c)) << r << " " << c;
+    }
+  }
+}
+
 TEST(Base3, EveryFaultyByteIsRefusedAnywhere) {
   const int rows = 3, cols = 64;
   const Matrix m = Ternary(Noise(rows, cols, 2), rows, cols);
-  Bytes good(Base3Bytes(rows, cols)), codes(m.codes.size());
+  Bytes good(Base3Bytes(rows, cols));
   PackBase3(m.codes.data(), rows, cols, good.data());
+  ASSERT_EQ(good.size(), 256u);
   for (size_t at = 0; at < good.size(); ++at) {
     for (int byte = 0; byte < 256; ++byte) {
       Bytes bad = good;
       bad[at] = static_cast<uint8_t>(byte);
       uint8_t digits[5];
       Base3Digits(bad[at], digits);
-      // The last byte of a row has four columns of its own; the fifth trit is beyond them.
-      const bool tail = at % Base3RowBytes(cols) == Base3RowBytes(cols) - 1;
-      const bool fine = Base3Valid(bad[at]) && (!tail || digits[4] == 1);
-      ASSERT_EQ(UnpackBase3(bad.data(), rows, cols, codes.data()), fine) << at << ": " << byte;
+      // Of the last tile only the first quad of columns is real, of the rows three.
+      const size_t real = at % 64 / 4 >= size_t(rows) ? 0 : at / 64 == 3 ? 1 : 5;
+      bool fine = Base3Valid(bad[at]);
+      for (size_t k = real; k < 5; ++k) fine = fine && digits[k] == 1;
+      ASSERT_EQ(Base3MatrixValid(bad.data(), rows, cols), fine) << at << ": " << byte;
+    }
+  }
+}
+
+// The same products as from two-bit codes, bit for bit, whatever the bytes of a stranger hold.
+TEST(Base3, ProductsAreThoseOfTwoBitCodesOnEveryInstructionSet) {
+  for (const auto& [rows, cols] : std::vector<std::pair<int, int>>{
+           {1, 64}, {16, 128}, {17, 192}, {20, 320}, {33, 448}, {48, 704}, {16, 2560}}) {
+    const Matrix m = Ternary(Noise(rows, cols, 9), rows, cols);
+    Bytes packed(Base3Bytes(rows, cols));
+    PackBase3(m.codes.data(), rows, cols, packed.data());
+    TernaryView base3 = m.view;
+    base3.codes = packed.data();
+    base3.packing = TritPacking::kBase3;
+    for (int n : {1, 2, 3, 5, 8, 9, 70}) {
+      std::vector<float> x = Noise(n, cols, 10);
+      for (size_t i = 0; i < x.size(); i += 3) x[i] = x[i] > 0 ? 0.5f : -0.5f;  // many at +-127
+      Bytes scratch(x.size());
+      auto* q = reinterpret_cast<int8_t*>(scratch.data());
+      std::vector<float> s(x.size() / kActBlock), want(size_t(n * rows)), got;
+      std::vector<int32_t> sums(s.size());
+      QuantizeActivations(x.data(), n, cols, q, s.data(), sums.data());
+      TernaryFor(Isa::kBaseline)
+          .gemm(m.view, 0, RowTiles(rows), n, q, s.data(), sums.data(), want.data(), rows);
+      for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+        if (isa > BestIsa()) continue;
+        got.assign(want.size(), -1);
+        TernaryFor(isa, TritPacking::kBase3)
+            .gemm(base3, 0, RowTiles(rows), n, q, s.data(), sums.data(), got.data(), rows);
+        ASSERT_EQ(got, want) << IsaName(isa) << " " << rows << " x " << cols << ", " << n;
+      }
+    }
+    // Bytes that stand for no trits have digits all the same, equal everywhere.
+    const PhiloxStream random(7, RngPurpose::kWeightInit, 0);
+    for (size_t i = 0; i < packed.size(); ++i) packed[i] = static_cast<uint8_t>(random.Word(i));
+    const std::vector<float> x = Noise(2, cols, 11);
+    std::vector<int8_t> q(x.size());
+    std::vector<float> s(x.size() / kActBlock), want(size_t(2 * rows)), got(want.size());
+    std::vector<int32_t> sums(s.size());
+    QuantizeActivations(x.data(), 2, cols, q.data(), s.data(), sums.data());
+    const auto run = [&](Isa isa, int n, float* y) {
+      TernaryFor(isa, TritPacking::kBase3)
+          .gemm(base3, 0, RowTiles(rows), n, q.data(), s.data(), sums.data(), y, rows);
+    };
+    run(Isa::kBaseline, 2, want.data());
+    for (Isa isa : Faster()) {
+      for (int n : {1, 2}) {
+        run(isa, n, got.data());
+        ASSERT_TRUE(std::equal(got.begin(), got.begin() + n * rows, want.begin()));
+      }
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/philox.h"
+#include "ternary/packing.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -15,18 +16,26 @@ namespace {
 // Copies of one random matrix, so many that a pass over them comes from memory.
 class Copies {
  public:
-  Copies(ProductShape shape, size_t bytes, int n_tokens) : shape_(shape), n_tokens_(n_tokens) {
+  Copies(ProductShape shape, TritPacking packing, size_t bytes, int n_tokens)
+      : shape_(shape), packing_(packing), n_tokens_(n_tokens) {
     const PhiloxStream random(1, RngPurpose::kWeightInit, 0);
     const size_t n = Macs() / static_cast<size_t>(n_tokens);
     std::vector<float> w(n), x(static_cast<size_t>(n_tokens * shape.cols));
     for (size_t i = 0; i < n; ++i) w[i] = random.Uniform(i) - 0.5f;
     for (size_t i = 0; i < x.size(); ++i) x[i] = random.Uniform(i + n) - 0.5f;
-    const size_t code_bytes = TernaryCodeBytes(shape.rows, shape.cols);
+    const size_t code_bytes =
+        static_cast<size_t>(RowTiles(shape.rows)) * TileCodeBytes(packing, shape.cols);
     const size_t scales = TernaryScaleCount(shape.rows, shape.cols);
     copies_ = std::max<size_t>(1, bytes / (code_bytes + 2 * scales));
     codes_.resize(copies_ * code_bytes);
     scales_.resize(copies_ * scales);
-    QuantizeWeights(w.data(), shape.rows, shape.cols, codes_.data(), scales_.data());
+    std::vector<uint8_t> two_bit(TernaryCodeBytes(shape.rows, shape.cols));
+    QuantizeWeights(w.data(), shape.rows, shape.cols, two_bit.data(), scales_.data());
+    if (packing == TritPacking::kBase3) {
+      PackBase3(two_bit.data(), shape.rows, shape.cols, codes_.data());
+    } else {
+      std::copy(two_bit.begin(), two_bit.end(), codes_.begin());
+    }
     for (size_t i = 1; i < copies_; ++i) {
       std::copy_n(codes_.begin(), code_bytes,
                   codes_.begin() + static_cast<int64_t>(i * code_bytes));
@@ -56,7 +65,7 @@ class Copies {
     for (size_t i = 0; i < copies_; ++i) {
       const TernaryView w = {codes_.data() + i * (codes_.size() / copies_),
                              scales_.data() + i * (scales_.size() / copies_), shape_.rows,
-                             shape_.cols};
+                             shape_.cols, packing_};
       exec->ParallelFor(parts, [&](int64_t part) {
         const int begin = static_cast<int>(tiles * part / parts);
         const int end = static_cast<int>(tiles * (part + 1) / parts);
@@ -73,6 +82,7 @@ class Copies {
 
  private:
   const ProductShape shape_;
+  const TritPacking packing_;
   const int n_tokens_;
   size_t copies_ = 1;
   std::vector<uint8_t> codes_;
@@ -82,13 +92,13 @@ class Copies {
   std::vector<int32_t> sums_;
 };
 
-ProductFigure Measure(const ProductsBenchOptions& options, ProductShape shape, int n_tokens,
-                      const std::function<double()>& limit, ExecContext* exec) {
+ProductFigure Measure(const ProductsBenchOptions& options, ProductShape shape, TritPacking packing,
+                      int n_tokens, const std::function<double()>& limit, ExecContext* exec) {
   CHIMERA_CHECK(shape.rows > 0 && shape.cols > 0 && shape.cols % kActBlock == 0);
-  Copies copies(shape, options.weight_bytes, n_tokens);
+  Copies copies(shape, packing, options.weight_bytes, n_tokens);
   copies.Run(exec);
   std::vector<double> bytes, macs, fractions;
-  ProductFigure figure = {.shape = shape, .packing = "2bit", .n_tokens = n_tokens};
+  ProductFigure figure = {.shape = shape, .packing = packing == TritPacking::kBase3 ? "base3" : "2bit", .n_tokens = n_tokens};
   for (int run = 0; run < options.runs; ++run) {
     const double before = limit();
     const double seconds = copies.Run(exec);
@@ -112,23 +122,28 @@ Spread SpreadOf(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
-std::vector<ProductFigure> BenchGemv(const ProductsBenchOptions& options, const ReadProbe& probe,
-                                     ExecContext* exec) {
+namespace {
+
+std::vector<ProductFigure> MeasureAll(const ProductsBenchOptions& options, int n_tokens,
+                                      const std::function<double()>& limit, ExecContext* exec) {
   std::vector<ProductFigure> out;
   for (const ProductShape& shape : options.shapes) {
-    out.push_back(Measure(
-        options, shape, 1, [&] { return probe.GbPerS(exec); }, exec));
+    for (TritPacking packing : {TritPacking::kTwoBit, TritPacking::kBase3}) {
+      out.push_back(Measure(options, shape, packing, n_tokens, limit, exec));
+    }
   }
   return out;
 }
 
+}  // namespace
+
+std::vector<ProductFigure> BenchGemv(const ProductsBenchOptions& options, const ReadProbe& probe,
+                                     ExecContext* exec) {
+  return MeasureAll(options, 1, [&] { return probe.GbPerS(exec); }, exec);
+}
+
 std::vector<ProductFigure> BenchGemm(const ProductsBenchOptions& options, ExecContext* exec) {
-  std::vector<ProductFigure> out;
-  for (const ProductShape& shape : options.shapes) {
-    out.push_back(Measure(
-        options, shape, options.gemm_tokens, [&] { return DotGmacsPerS(exec); }, exec));
-  }
-  return out;
+  return MeasureAll(options, options.gemm_tokens, [&] { return DotGmacsPerS(exec); }, exec);
 }
 
 }  // namespace chimera

@@ -8,17 +8,20 @@ namespace chimera {
 namespace baseline {
 extern const QuantizeKernels kQuantizeKernels;
 extern const TernaryKernels kTernaryKernels;
+extern const TernaryKernels kBase3Kernels;
 extern const Int8Kernels kInt8Kernels;
 }  // namespace baseline
 #if defined(__x86_64__)
 namespace avx2 {
 extern const QuantizeKernels kQuantizeKernels;
 extern const TernaryKernels kTernaryKernels;
+extern const TernaryKernels kBase3Kernels;
 extern const Int8Kernels kInt8Kernels;
 }  // namespace avx2
 namespace avx512 {
 extern const QuantizeKernels kQuantizeKernels;
 extern const TernaryKernels kTernaryKernels;
+extern const TernaryKernels kBase3Kernels;
 extern const Int8Kernels kInt8Kernels;
 }  // namespace avx512
 namespace amx {
@@ -35,13 +38,14 @@ const QuantizeKernels& QuantizeFor(Isa isa) {
   return baseline::kQuantizeKernels;
 }
 
-const TernaryKernels& TernaryFor(Isa isa) {
+const TernaryKernels& TernaryFor(Isa isa, TritPacking packing) {
+  const bool base3 = packing == TritPacking::kBase3;
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return avx512::kTernaryKernels;
-  if (isa == Isa::kAvx2) return avx2::kTernaryKernels;
+  if (isa == Isa::kAvx512) return base3 ? avx512::kBase3Kernels : avx512::kTernaryKernels;
+  if (isa == Isa::kAvx2) return base3 ? avx2::kBase3Kernels : avx2::kTernaryKernels;
 #endif
   (void)isa;
-  return baseline::kTernaryKernels;
+  return base3 ? baseline::kBase3Kernels : baseline::kTernaryKernels;
 }
 
 const Int8Kernels& Int8For(Isa isa) {
@@ -70,9 +74,10 @@ const QuantizeKernels& Quantize() {
   static const QuantizeKernels& best = QuantizeFor(BestIsa());
   return best;
 }
-const TernaryKernels& Ternary() {
-  static const TernaryKernels& best = TernaryFor(BestIsa());
-  return best;
+const TernaryKernels& Ternary(TritPacking packing) {
+  static const TernaryKernels* const best[] = {&TernaryFor(BestIsa(), TritPacking::kTwoBit),
+                                               &TernaryFor(BestIsa(), TritPacking::kBase3)};
+  return *best[static_cast<size_t>(packing)];
 }
 const Int8Kernels& Int8() {
   static const Int8Kernels& best = Int8For(BestIsa());
@@ -110,12 +115,14 @@ void QuantizeSherry(const float* w, int rows, int cols, uint8_t* codes, uint16_t
 }
 
 void DequantizeWeights(const TernaryView& w, int tile_begin, int tile_end, float* out) {
+  CHIMERA_CHECK(w.packing == TritPacking::kTwoBit);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
   Quantize().weights_back(w, tile_begin, tile_end, out);
 }
 
 void DequantizeWeightsBf16(const TernaryView& w, int tile_begin, int tile_end, uint16_t* out) {
+  CHIMERA_CHECK(w.packing == TritPacking::kTwoBit);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
   Quantize().weights_back_bf16(w, tile_begin, tile_end, out);
@@ -142,19 +149,19 @@ void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_
                  const float* s, const int32_t* sums, float* y) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  Ternary().gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
+  Ternary(w.packing).gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
 }
 
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                  const float* s, const int32_t* sums, float* y, int64_t ldy) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  const int tiled = AmxShare(n_tokens);
+  const int tiled = w.packing == TritPacking::kTwoBit ? AmxShare(n_tokens) : 0;
   const int64_t done = tiled, blocks = w.cols / kActBlock;
   if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
   if (tiled == n_tokens) return;
-  Ternary().gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols, s + done * blocks,
-                 sums + done * blocks, y + done * ldy, ldy);
+  Ternary(w.packing).gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
+                          s + done * blocks, sums + done * blocks, y + done * ldy, ldy);
 }
 
 void QuantizeInt8Rows(const float* w, int rows, int cols, int8_t* q, float* scale, int tile_begin,

@@ -43,15 +43,29 @@ static constexpr size_t Int8RowScaleCount(int rows) {
   return static_cast<size_t>(RowTiles(rows)) * kRowTile;
 }
 
+// How trits are packed. Both keep the rows of a tile in lanes, and both give the same bits.
+enum class TritPacking : uint8_t {
+  kTwoBit,  // the quickest to compute with
+  kBase3,   // five trits a byte: fewer bytes to read, more instructions
+};
+
+// Bytes of one row tile of packed trits.
+static constexpr size_t TileCodeBytes(TritPacking packing, int cols) {
+  const auto quads = static_cast<size_t>(cols) / 4;
+  return packing == TritPacking::kTwoBit ? quads * 16 : (quads + 4) / 5 * 64;
+}
+
 // Trits in rows-in-lanes order (8.4). Byte 4r + j of the 64-byte tile at
 // ((row / 16) * (cols / 16) + col / 16) * 64 holds the codes t + 1 of row r of the tile and columns
 // j, j+4, j+8, j+12 at bits 0, 2, 4, 6. scales[((row / 16) * groups + group) * 16 + r] is mu, fp16.
-// Padded rows hold t = 0 and mu = 0. A borrowed view; immutable.
+// Padded rows hold t = 0 and mu = 0. Base-3 codes are those of packing.h. A borrowed view;
+// immutable.
 struct TernaryView {
   const uint8_t* codes = nullptr;
   const uint16_t* scales = nullptr;
   int rows = 0;
   int cols = 0;
+  TritPacking packing = TritPacking::kTwoBit;
 };
 
 // Int8 rows with one scale each, four columns of 16 rows in 64 bytes: row r, column c is byte
@@ -78,7 +92,7 @@ void QuantizeSherry(const float* w, int rows, int cols, uint8_t* codes, uint16_t
                     int tile_begin = 0, int tile_end = -1);
 
 // out[rows][cols] = mu * t for the rows of tiles [tile_begin, tile_end); only real rows are
-// written. The bf16 form rounds mu to nearest even.
+// written. The bf16 form rounds mu to nearest even. Two-bit codes only.
 void DequantizeWeights(const TernaryView& w, int tile_begin, int tile_end, float* out);
 void DequantizeWeightsBf16(const TernaryView& w, int tile_begin, int tile_end, uint16_t* out);
 
@@ -98,7 +112,8 @@ void DequantizeActivationsBf16(const int8_t* q, const float* s, int n_tokens, in
 void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                  const float* s, const int32_t* sums, float* y);
 
-// y[token * ldy + row] of n_tokens tokens. AMX from 16 tokens on where the CPU has it.
+// y[token * ldy + row] of n_tokens tokens. AMX from 16 tokens on where the CPU has it and codes are
+// of two bits.
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                  const float* s, const int32_t* sums, float* y, int64_t ldy);
 

@@ -26,7 +26,8 @@ struct QuantizeKernels {
   void (*int8_row_back)(const Int8RowsView& w, int row, float* out);
 };
 
-// Products; one token is a GEMM of one (ternary_body.cc, int8_body.cc).
+// Products; one token is a GEMM of one (ternary_body.cc, base3_body.cc,
+// int8_body.cc).
 struct TernaryKernels {
   void (*gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                const float* s, const int32_t* sums, float* y, int64_t ldy);
@@ -47,7 +48,7 @@ struct AmxKernels {
 };
 
 const QuantizeKernels& QuantizeFor(Isa isa);
-const TernaryKernels& TernaryFor(Isa isa);
+const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTwoBit);
 const Int8Kernels& Int8For(Isa isa);
 const AmxKernels& Amx();
 

@@ -115,10 +115,11 @@ void AddConvert(CLI::App& model, Command* run) {
   sub->add_option("--out", flags->out, "Folder to write")->required();
   sub->add_flag("--json", flags->what.json, "One JSON object: model_id, weight_bytes, ...");
   sub->footer(
-      "base3 takes 1.6 bits a weight instead of 2 and is repacked when the model is loaded; what "
-      "the\n"
-      "model says stays the same to the bit. A random model says nonsense at the speed and in the\n"
-      "memory of a trained one: for trying out a shape before it is trained.\n\n"
+      "base3 takes 1.6 bits a weight instead of 2, on disk and in memory; what the model says stays\n"
+      "the same to the bit. It is the quicker one where memory is the limit: `chimera bench "
+      "kernels`\n"
+      "tells. A random model says nonsense at the speed and in the memory of a trained one: for\n"
+      "trying out a shape before it is trained.\n\n"
       "Examples:\n"
       "  chimera model convert models/nano --packing base3 --out /tmp/nano-small\n"
       "  chimera model convert --random --config configs/chimera-5.3.json --scale tiny --out DIR\n"

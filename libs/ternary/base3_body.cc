@@ -1,0 +1,151 @@
+// Products of base-3 bytes, rows in lanes (docs/formats/ternary.md): five trits a byte, 1.6 bits a
+// weight. Compiled once per instruction set. A byte is a fraction of 256 whose base-3 digits are
+// the codes t + 1: with x_0 the byte, x_{k+1} = 3 x_k mod 256 and 3 x_k = 256 d_k + x_{k+1},
+// exactly.
+#include "ternary/tile_product.h"
+
+namespace chimera {
+namespace CHIMERA_ISA {
+namespace {
+
+constexpr int kDigits = 5;  // quads in a tile of 64 bytes
+
+typedef uint8_t Bytes64 __attribute__((vector_size(64)));
+
+// Where a block's first quad stands: kQuads = 1 mod kDigits.
+CHIMERA_VEC const uint8_t* FirstTile(const uint8_t* tile, int block) {
+  return tile + int64_t{block} * kQuads / kDigits * 64;
+}
+
+#if defined(__AVX512VNNI__)
+
+CHIMERA_VEC __m512i Triple(__m512i x) { return _mm512_add_epi8(_mm512_add_epi8(x, x), x); }
+
+// One token, without ever forming a digit: sum d q = (3 sum x_k q - sum x_{k+1} q) / 256. Four
+// chains hide the latency of the products; each sum is below 16 * 4 * 255 * 127.
+template <int P>
+CHIMERA_VEC I16 OneDot(const uint8_t* bytes, const int8_t* q, int32_t sum) {
+  __m512i now0 = _mm512_setzero_si512(), now1 = now0, next0 = now0, next1 = now0;
+  __m512i x = _mm512_loadu_si512(bytes);
+#pragma GCC unroll 4
+  for (int i = 0; i < P; ++i) x = Triple(x);
+#pragma GCC unroll 16
+  for (int k = 0; k < kQuads; ++k) {
+    if (k > 0 && (P + k) % kDigits == 0) x = _mm512_loadu_si512(bytes + (P + k) / kDigits * 64);
+    const __m512i word = _mm512_set1_epi32(LoadWord(q + 4 * k)), then = Triple(x);
+    __m512i& now = k % 2 == 0 ? now0 : now1;
+    __m512i& next = k % 2 == 0 ? next0 : next1;
+    now = _mm512_dpbusd_epi32(now, x, word);
+    next = _mm512_dpbusd_epi32(next, then, word);
+    x = then;
+  }
+  const I16 all = (I16)_mm512_add_epi32(now0, now1);
+  return ((all + all + all - (I16)_mm512_add_epi32(next0, next1)) >> 8) - sum;
+}
+
+CHIMERA_VEC I16 OneDot(const uint8_t* tile, const int8_t* q, int32_t sum, int block) {
+  const uint8_t* bytes = FirstTile(tile, block);
+  switch (block % kDigits) {
+    case 0:
+      return OneDot<0>(bytes, q, sum);
+    case 1:
+      return OneDot<1>(bytes, q, sum);
+    case 2:
+      return OneDot<2>(bytes, q, sum);
+    case 3:
+      return OneDot<3>(bytes, q, sum);
+    default:
+      return OneDot<4>(bytes, q, sum);
+  }
+}
+
+#endif
+
+// The codes of a block's quads: 16 rows x 4 columns each.
+CHIMERA_VEC void BlockCodes(const uint8_t* tile, int block, Bytes64* codes) {
+  const uint8_t* bytes = FirstTile(tile, block);
+  Bytes64 x;
+  std::memcpy(&x, bytes, sizeof(x));
+  int digit = block % kDigits;
+  for (int i = 0; i < digit; ++i) x = x + x + x;
+  for (int k = 0; k < kQuads; ++k) {
+    if (digit == kDigits) {
+      bytes += 64;
+      std::memcpy(&x, bytes, sizeof(x));
+      digit = 0;
+    }
+    ++digit;
+    codes[k] = (Bytes64)((x > 85) & 1) + (Bytes64)((x > 170) & 1);
+    x = x + x + x;
+  }
+}
+
+#if defined(__AVX512VNNI__)
+
+template <int T>
+CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
+  CodeDots<T>([codes](int k) { return (__m512i)codes[k]; }, in, block, dots);
+}
+
+#elif defined(__AVX2__)
+
+template <int T>
+CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
+  CodeDots<T>(
+      [codes](int k, int half) {
+        __m256i code;
+        std::memcpy(&code, reinterpret_cast<const char*>(codes + k) + half * 32, 32);
+        return code;
+      },
+      in, block, dots);
+}
+
+#else
+
+template <int T>
+CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
+  typedef int16_t Shorts16 __attribute__((vector_size(32)));
+  for (int i = 0; i < T; ++i) {
+    const int8_t* q = in.q + i * in.cols + block * kActBlock;
+    int32_t out[kRowTile];
+    for (int rows = 0; rows < kRowTile; rows += 4) {
+      Shorts16 acc = {};
+      for (int k = 0; k < kQuads; ++k) {
+        const auto* code = reinterpret_cast<const uint8_t*>(codes + k) + 4 * rows;
+        for (int lane = 0; lane < 16; ++lane) {
+          acc[lane] = static_cast<int16_t>(acc[lane] + code[lane] * q[4 * k + lane % 4]);
+        }
+      }
+      for (int r = 0; r < 4; ++r) {
+        out[rows + r] = acc[4 * r] + acc[4 * r + 1] + acc[4 * r + 2] + acc[4 * r + 3] -
+                        in.sums[i * in.blocks + block];
+      }
+    }
+    std::memcpy(dots + i, out, sizeof(out));
+  }
+}
+
+#endif
+
+struct Base3 {
+  template <int T>
+  CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
+#if defined(__AVX512VNNI__)
+    if constexpr (T == 1) {
+      dots[0] = OneDot(tile, in.q + block * kActBlock, in.sums[block], block);
+      return;
+    }
+#endif
+    Bytes64 codes[kQuads];
+    BlockCodes(tile, block, codes);
+    BlockDots<T>(codes, in, block, dots);
+  }
+};
+
+}  // namespace
+
+extern const TernaryKernels kBase3Kernels;
+const TernaryKernels kBase3Kernels = {Gemm<Base3>};
+
+}  // namespace CHIMERA_ISA
+}  // namespace chimera
