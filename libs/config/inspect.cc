@@ -136,7 +136,8 @@ int64_t ExpertBytes(const ModelReport& r) {
     if (layer.ffn == FfnKind::kMoe) weights += layer.ffn_parameters;
   }
   if (!r.model.quant.enabled) return 4 * weights;
-  return static_cast<int64_t>(static_cast<double>(weights) * ServedBitsPerTernary(r.model.quant) / 8);
+  return static_cast<int64_t>(static_cast<double>(weights) * ServedBitsPerTernary(r.model.quant) /
+                              8);
 }
 
 // The budget recomputed: parts that follow from the dimensions are counted, the others keep their

@@ -98,7 +98,9 @@ ProductFigure Measure(const ProductsBenchOptions& options, ProductShape shape, T
   Copies copies(shape, packing, options.weight_bytes, n_tokens);
   copies.Run(exec);
   std::vector<double> bytes, macs, fractions;
-  ProductFigure figure = {.shape = shape, .packing = packing == TritPacking::kBase3 ? "base3" : "2bit", .n_tokens = n_tokens};
+  ProductFigure figure = {.shape = shape,
+                          .packing = packing == TritPacking::kBase3 ? "base3" : "2bit",
+                          .n_tokens = n_tokens};
   for (int run = 0; run < options.runs; ++run) {
     const double before = limit();
     const double seconds = copies.Run(exec);
@@ -139,11 +141,13 @@ std::vector<ProductFigure> MeasureAll(const ProductsBenchOptions& options, int n
 
 std::vector<ProductFigure> BenchGemv(const ProductsBenchOptions& options, const ReadProbe& probe,
                                      ExecContext* exec) {
-  return MeasureAll(options, 1, [&] { return probe.GbPerS(exec); }, exec);
+  return MeasureAll(
+      options, 1, [&] { return probe.GbPerS(exec); }, exec);
 }
 
 std::vector<ProductFigure> BenchGemm(const ProductsBenchOptions& options, ExecContext* exec) {
-  return MeasureAll(options, options.gemm_tokens, [&] { return DotGmacsPerS(exec); }, exec);
+  return MeasureAll(
+      options, options.gemm_tokens, [&] { return DotGmacsPerS(exec); }, exec);
 }
 
 }  // namespace chimera

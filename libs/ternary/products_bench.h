@@ -37,8 +37,8 @@ struct ProductFigure {
   double limit = 0;    // what it is a fraction of, mean over the runs
 };
 
-// Every shape in both packings. Each run measures the limit before and after the product and takes the mean of both. The work is
-// cut into tiles as a step of the model cuts it.
+// Every shape in both packings. Each run measures the limit before and after the product and takes
+// the mean of both. The work is cut into tiles as a step of the model cuts it.
 std::vector<ProductFigure> BenchGemv(const ProductsBenchOptions& options, const ReadProbe& probe,
                                      ExecContext* exec);
 std::vector<ProductFigure> BenchGemm(const ProductsBenchOptions& options, ExecContext* exec);

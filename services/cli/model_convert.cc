@@ -115,7 +115,8 @@ void AddConvert(CLI::App& model, Command* run) {
   sub->add_option("--out", flags->out, "Folder to write")->required();
   sub->add_flag("--json", flags->what.json, "One JSON object: model_id, weight_bytes, ...");
   sub->footer(
-      "base3 takes 1.6 bits a weight instead of 2, on disk and in memory; what the model says stays\n"
+      "base3 takes 1.6 bits a weight instead of 2, on disk and in memory; what the model says "
+      "stays\n"
       "the same to the bit. It is the quicker one where memory is the limit: `chimera bench "
       "kernels`\n"
       "tells. A random model says nonsense at the speed and in the memory of a trained one: for\n"
