@@ -6,23 +6,40 @@
 #include <unistd.h>
 #endif
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
 namespace chimera {
+namespace {
+
+Isa MachineIsa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vnni")) {
+    return Isa::kAvx512;
+  }
+  if (__builtin_cpu_supports("avx2")) return Isa::kAvx2;
+#endif
+  return Isa::kBaseline;
+}
+
+Isa LoweredIsa() {
+  const char* const wanted = std::getenv("CHIMERA_ISA");
+  const Isa machine = MachineIsa();
+  for (Isa isa : {Isa::kBaseline, Isa::kAvx2}) {
+    if (wanted != nullptr && std::strcmp(wanted, IsaName(isa)) == 0) return std::min(isa, machine);
+  }
+  return machine;
+}
+
+}  // namespace
 
 Isa BestIsa() {
-#if defined(__x86_64__)
-  static const Isa best = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni")) {
-      return Isa::kAvx512;
-    }
-    return __builtin_cpu_supports("avx2") ? Isa::kAvx2 : Isa::kBaseline;
-  }();
+  static const Isa best = LoweredIsa();
   return best;
-#else
-  return Isa::kBaseline;
-#endif
 }
 
 const char* IsaName(Isa isa) {

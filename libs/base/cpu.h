@@ -10,7 +10,8 @@ enum class Isa {
   kAvx512,    // AVX-512 F, BW, DQ, VL and VNNI
 };
 
-// The best level this machine runs. Constant over the process's life.
+// The best level this machine runs. The environment may lower it, for tests and for finding faults:
+// CHIMERA_ISA=avx2 or =baseline; other values change nothing. Constant over the process's life.
 Isa BestIsa();
 
 // "baseline", "avx2", "avx512".

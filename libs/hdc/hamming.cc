@@ -1,5 +1,7 @@
 #include "hdc/hamming.h"
 
+#include "base/cpu.h"
+
 namespace chimera {
 namespace {
 
@@ -9,9 +11,9 @@ bool CpuHas(HammingIsa isa) {
     case HammingIsa::kScalar:
       return true;
     case HammingIsa::kAvx2:
-      return __builtin_cpu_supports("avx2");
+      return BestIsa() >= Isa::kAvx2;
     case HammingIsa::kAvx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vpopcntdq");
+      return BestIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512vpopcntdq");
   }
 #endif
   return isa == HammingIsa::kScalar;

@@ -101,21 +101,22 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
   }
 }
 
-void LayerStep::Run(const LayerWeights& layer, int n, const LayerState& at, float* x) {
+void LayerStep::Run(const LayerWeights& layer, std::span<const LayerRow> rows, float* x) {
+  const int n = static_cast<int>(rows.size());
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
   switch (layer.kind) {
     case LayerKind::kMlstm:
-      MlstmMixer(layer.xm, n, at.state);
+      MlstmMixer(layer.xm, rows);
       break;
     case LayerKind::kTitans:
-      TitansMixer(layer.tm, n, at);
+      TitansMixer(layer.tm, rows);
       break;
     case LayerKind::kSpanKnot:
-      GatedDeltaMixer(layer.gd, n, at.state);
-      SketchBranch(layer.sk, n, at.state);
+      GatedDeltaMixer(layer.gd, rows);
+      SketchBranch(layer.sk, rows);
       break;
     case LayerKind::kGatedDelta:
-      GatedDeltaMixer(layer.gd, n, at.state);
+      GatedDeltaMixer(layer.gd, rows);
       break;
   }
   FinishMixer(layer, n, x);
@@ -146,11 +147,12 @@ void LayerStep::ProjectIn(const LinearView& w_in, const float* w_gates, int gate
   DenseRows(w_gates, gates, c_.d_model, linear_.normed(), n, gates_.data());
 }
 
-void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state) {
-  const int heads = c_.n_heads, width = Width(c_);
+void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const LayerRow> rows) {
+  const int heads = c_.n_heads, width = Width(c_), n = static_cast<int>(rows.size());
   ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
-  float* matrices = state + kConvState * 3 * width;
   for (int t = 0; t < n; ++t) {
+    float* state = rows[static_cast<size_t>(t)].at.state;
+    float* matrices = state + kConvState * 3 * width;
     float* qkv = projected_.data() + int64_t{t} * 4 * width;
     float* gate = gates_.data() + t * 2 * heads;
     float* out = mixed_.data() + int64_t{t} * width;
@@ -170,11 +172,12 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state)
 
 // docs/layers/span_knot.md: the second phase reads the same normalised rows, and its output joins
 // that of the first.
-void LayerStep::SketchBranch(const SpanKnotWeights& w, int n, float* state) {
-  float* sketch = state + LayerStateFloats(c_, LayerKind::kGatedDelta);
-  for (int t = 0; t < n; ++t) {
-    knot_->Step(w, fields_, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch, &*sketch_,
-                branch_.data());
+void LayerStep::SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow> rows) {
+  for (int t = 0; t < static_cast<int>(rows.size()); ++t) {
+    const LayerState& at = rows[static_cast<size_t>(t)].at;
+    float* sketch = at.state + LayerStateFloats(c_, LayerKind::kGatedDelta);
+    knot_->Step(w, *at.fields, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch,
+                &*sketch_, branch_.data());
     AddBranch(t);
   }
 }
@@ -184,12 +187,14 @@ void LayerStep::AddBranch(int token) {
   for (int i = 0; i < Width(c_); ++i) out[i] = out[i] + branch_[static_cast<size_t>(i)];
 }
 
-void LayerStep::TitansMixer(const TitansWeights& w, int n, const LayerState& at) {
+void LayerStep::TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows) {
   const TitansShape& shape = w.layer.shape;
+  const int n = static_cast<int>(rows.size());
   ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, n);
   auto project = [&](const float* mean, float* k, float* v) { ProjectBlock(w, mean, k, v); };
   for (int t = 0; t < n; ++t) {
-    TitansStep(w.layer, at.use, at.positions[t], projected_.data() + int64_t{t} * shape.in_width(),
+    const auto& [at, position] = rows[static_cast<size_t>(t)];
+    TitansStep(w.layer, at.use, position, projected_.data() + int64_t{t} * shape.in_width(),
                gates_.data() + int64_t{t} * 3 * shape.n_heads, project, block_.data(), node_.data(),
                at.memory, at.state, mixed_.data() + int64_t{t} * shape.width());
   }
@@ -205,12 +210,13 @@ void LayerStep::ProjectBlock(const TitansWeights& w, const float* mean, float* k
   std::copy_n(rows + shape.kv_width(), shape.kv_width(), v);
 }
 
-void LayerStep::MlstmMixer(const MlstmWeights& w, int n, float* state) {
-  const int heads = c_.n_heads, width = Width(c_);
+void LayerStep::MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows) {
+  const int heads = c_.n_heads, width = Width(c_), n = static_cast<int>(rows.size());
   ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
-  float* vectors = state + heads * kHeadState;
-  float* frames = vectors + heads * kHeadDim;
   for (int t = 0; t < n; ++t) {
+    float* state = rows[static_cast<size_t>(t)].at.state;
+    float* vectors = state + heads * kHeadState;
+    float* frames = vectors + heads * kHeadDim;
     const float* qkv = projected_.data() + int64_t{t} * 4 * width;
     float* gate = gates_.data() + t * 2 * heads;
     float* out = mixed_.data() + int64_t{t} * width;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "layers/token_tree.h"
@@ -23,54 +24,58 @@ struct GateSums {
 // receives g, then beta.
 void DeltaGates(const GatedDeltaWeights& w, int heads, float* qkv, float* gate);
 
-// What a layer keeps of a stream, and where the tokens of a pass stand in it.
+// What a layer keeps of a stream.
 struct LayerState {
   float* state = nullptr;   // this layer's slab of this iteration
   float* memory = nullptr;  // TM: the memory all iterations share
   TitansUse use = TitansUse::kWrite;
-  const int64_t* positions = nullptr;  // [n] tokens of the stream before each; TM only
+  const SpanFields* fields = nullptr;  // SK: what pulls on its sketch
+};
+
+// A token of a pass, and the stream it belongs to.
+struct LayerRow {
+  LayerState at;
+  int64_t position = 0;  // tokens of the stream before it
 };
 
 // What a token tree leaves in one layer and iteration until a path of it is committed: raw
 // convolution inputs and factors of GD, factors of XM, nodes of TM, sketches of SK.
 int64_t TreeRecordFloats(const ModelConfig& config, LayerKind kind, int n_nodes);
 
-// Scratch of a running stream: nothing allocates after the constructor. Thread-compatible.
+// Scratch of a pass: nothing allocates after the constructor. Thread-compatible.
 class LayerStep {
  public:
   // knot: of SK layers, null without.
   LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens, ExecContext* exec);
 
-  // x [n][d_model] is updated, tokens in order.
-  void Run(const LayerWeights& layer, int n, const LayerState& at, float* x);
+  // x [rows][d_model] is updated. Rows may be of several streams; those of one are in order.
+  void Run(const LayerWeights& layer, std::span<const LayerRow> rows, float* x);
 
   // The same for the nodes of a token tree, which all read the committed state: node i gets the
   // bits that plain decoding of its path would give. The state stays as it is, except that a TM
-  // layer applies what is due at this position anyway. record [TreeRecordFloats].
+  // layer applies what is due at this position anyway. positions [n] of the nodes; record
+  // [TreeRecordFloats].
   void RunTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
-               float* record, float* x);
-  // Commits the path of a node. positions: as in RunTree.
+               const int64_t* positions, float* record, float* x);
+  // Commits the path of a node.
   void CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf, const LayerState& at,
-                  float* record) const;
-
-  // What pulls on the sketches of SK layers from now on; borrowed.
-  void set_fields(const SpanFields& fields) { fields_ = fields; }
+                  const int64_t* positions, float* record) const;
 
   LinearStep& linear() { return linear_; }
   GateSums& gate_sums() { return gate_sums_; }
 
  private:
   // From the normalised rows that linear_ holds to what mixed_ holds, before the output projection.
-  void GatedDeltaMixer(const GatedDeltaWeights& w, int n, float* state);
-  void MlstmMixer(const MlstmWeights& w, int n, float* state);
-  void TitansMixer(const TitansWeights& w, int n, const LayerState& at);
-  void SketchBranch(const SpanKnotWeights& w, int n, float* state);
+  void GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const LayerRow> rows);
+  void MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows);
+  void TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows);
+  void SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow> rows);
   void GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree, const float* state,
                       float* record);
   void MlstmTree(const MlstmWeights& w, const TokenTree& tree, const float* state, float* record);
   void TitansTree(const TitansWeights& w, const TokenTree& tree, const LayerState& at,
-                  float* record);
-  void SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const float* state,
+                  const int64_t* positions, float* record);
+  void SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const LayerState& at,
                   float* record);
 
   void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
@@ -98,7 +103,6 @@ class LayerStep {
   // SK: the shared codebook, and the branch of one token.
   const SpanKnot* const knot_;
   std::optional<SpanKnotScratch> sketch_;
-  SpanFields fields_;
   std::vector<float> branch_;
   // TM: a finished block and its projection, one token's node.
   LinearStep block_linear_;

@@ -41,7 +41,7 @@ int64_t TreeRecordFloats(const ModelConfig& c, LayerKind kind, int n_nodes) {
 }
 
 void LayerStep::RunTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
-                        float* record, float* x) {
+                        const int64_t* positions, float* record, float* x) {
   const int n = tree.n_nodes();
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
   switch (layer.kind) {
@@ -49,11 +49,11 @@ void LayerStep::RunTree(const LayerWeights& layer, const TokenTree& tree, const 
       MlstmTree(layer.xm, tree, at.state, record);
       break;
     case LayerKind::kTitans:
-      TitansTree(layer.tm, tree, at, record);
+      TitansTree(layer.tm, tree, at, positions, record);
       break;
     case LayerKind::kSpanKnot:
       GatedDeltaTree(layer.gd, tree, at.state, record);
-      SketchTree(layer.sk, tree, at.state, record);
+      SketchTree(layer.sk, tree, at, record);
       break;
     case LayerKind::kGatedDelta:
       GatedDeltaTree(layer.gd, tree, at.state, record);
@@ -89,15 +89,15 @@ void LayerStep::GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree
   }
 }
 
-void LayerStep::SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const float* state,
+void LayerStep::SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const LayerState& at,
                            float* record) {
   const int n = tree.n_nodes();
   const int64_t floats = SpanKnotStateFloats(c_.sk.sketch_bits);
-  const float* committed = state + LayerStateFloats(c_, LayerKind::kGatedDelta);
+  const float* committed = at.state + LayerStateFloats(c_, LayerKind::kGatedDelta);
   float* sketches = record + DeltaFloats(c_, n);
   for (int i = 0; i < n; ++i) {
     const float* parent = tree.parent(i) < 0 ? committed : sketches + tree.parent(i) * floats;
-    knot_->Step(w, fields_, linear_.normed() + int64_t{i} * c_.d_model, parent,
+    knot_->Step(w, *at.fields, linear_.normed() + int64_t{i} * c_.d_model, parent,
                 sketches + i * floats, &*sketch_, branch_.data());
     AddBranch(i);
   }
@@ -124,9 +124,9 @@ void LayerStep::MlstmTree(const MlstmWeights& w, const TokenTree& tree, const fl
 }
 
 void LayerStep::TitansTree(const TitansWeights& w, const TokenTree& tree, const LayerState& at,
-                           float* record) {
+                           const int64_t* positions, float* record) {
   const TitansShape& shape = w.layer.shape;
-  const int64_t floats = TitansNodeFloats(shape), first = at.positions[0];
+  const int64_t floats = TitansNodeFloats(shape), first = positions[0];
   ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, tree.n_nodes());
   TitansBegin(w.layer, at.use, first, at.memory, at.state);
   if (TitansBlockDue(shape, first, at.state, block_.data())) {
@@ -140,16 +140,16 @@ void LayerStep::TitansTree(const TitansWeights& w, const TokenTree& tree, const 
     const int n_path = tree.Path(i, path) - 1;
     for (int j = 0; j < n_path; ++j) ancestors[j] = record + path[j] * floats;
     float* node = record + i * floats;
-    TitansPrepare(w.layer, at.positions[i], at.memory,
+    TitansPrepare(w.layer, positions[i], at.memory,
                   projected_.data() + int64_t{i} * shape.in_width(),
                   gates_.data() + int64_t{i} * 3 * shape.n_heads, node);
-    TitansAttend(w.layer, at.positions[i], at.state, ancestors, n_path, node,
+    TitansAttend(w.layer, positions[i], at.state, ancestors, n_path, node,
                  mixed_.data() + int64_t{i} * shape.width());
   }
 }
 
 void LayerStep::CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf,
-                           const LayerState& at, float* record) const {
+                           const LayerState& at, const int64_t* positions, float* record) const {
   const int heads = c_.n_heads, width = heads * kHeadDim, n = tree.n_nodes();
   switch (layer.kind) {
     case LayerKind::kSpanKnot: {
@@ -170,7 +170,7 @@ void LayerStep::CommitTree(const LayerWeights& layer, const TokenTree& tree, int
       int8_t path[kTreeNodesMax];
       const int n_path = tree.Path(leaf, path);
       for (int j = 0; j < n_path; ++j) {
-        TitansCommit(layer.tm.layer, at.use, at.positions[path[j]],
+        TitansCommit(layer.tm.layer, at.use, positions[path[j]],
                      record + path[j] * TitansNodeFloats(layer.tm.layer.shape), at.memory,
                      at.state);
       }

@@ -11,7 +11,7 @@ namespace chimera {
 namespace {
 
 // Multiply-adds below which waking other threads costs more than it saves.
-constexpr int64_t kParallelMacs = 8 << 20;
+constexpr int64_t kParallelMacs = 1 << 20;
 
 // Runs part(begin, end) over row tiles, on several threads when it is worth it. Every row is its
 // own sum, so the cut changes nothing.

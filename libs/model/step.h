@@ -43,6 +43,21 @@ class Stepper {
                                  std::span<const uint8_t> loops);
   std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens, int loops = 0);
 
+  // A row of a pass over several streams.
+  struct Row {
+    BraidState* state = nullptr;
+    int32_t token = 0;
+    int loops = 0;  // as in Step
+    bool exit_early = false;
+    const SpanFields* fields = nullptr;  // null: those of SetFields
+  };
+  // Advances several streams in one pass of 1..kPrefillMax rows. Rows of one stream stand together,
+  // in order, at most RowsMax of them. Returns the hidden vectors row by row, the same bits as Step
+  // gives each stream alone.
+  std::span<const float> Batch(std::span<const Row> rows);
+  // How many rows of this stream a pass may hold from where it stands.
+  int RowsMax(const BraidState& state) const;
+
   // Verifies a window: the hidden vectors of all nodes of a tree, node i after the text so far and
   // the path to it, bit for bit what Step gives along each path with the same loops. The window may
   // not reach beyond the next position divisible by 16 (DESIGN D20): position % 16 + depth < 16 for
@@ -57,9 +72,11 @@ class Stepper {
   void SetFields(const SpanFields& fields);
 
   // Of the last token of the last call: iterations it ran, and the relative change of its hidden
-  // state in the last of them (0 after a single one).
+  // state in the last of them (0 after a single one). Of a batch: of the last row of each stream.
   int loops_run() const;
   float residual() const;
+  int loops_run(int row) const;
+  float residual(int row) const;
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.
   void Logits(std::span<const float> hidden, int n_rows, std::span<float> logits);

@@ -14,7 +14,7 @@ void ExpectNoAllocations(const std::string& keys) {
   ASSERT_TRUE(model.ok()) << model.status();
   ExecContext exec(2);
   Stepper stepper(**model, &exec);
-  BraidState state((*model)->shape());
+  BraidState state((*model)->shape()), other((*model)->shape());
   std::vector<float> logits(size_t((*model)->shape().vocab_size));
   const std::vector<int32_t> tokens(Stepper::kPrefillMax, 7);
   stepper.Logits(stepper.Step(&state, 1), 1, logits);  // tables of this process are built once
@@ -24,6 +24,12 @@ void ExpectNoAllocations(const std::string& keys) {
     stepper.Logits(stepper.Step(&state, token), 1, logits);
   }
   stepper.Prefill(&state, tokens);
+  BraidState* const streams[] = {&state, &other};
+  for (int32_t token = 2; token < 20; ++token) {
+    const Stepper::Row rows[] = {{.state = streams[0], .token = token},
+                                 {.state = streams[1], .token = token}};
+    stepper.Batch(rows);
+  }
   EXPECT_EQ(Allocations() - before, 0);
 
   const GateMeans means = stepper.TakeGateMeans();

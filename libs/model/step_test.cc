@@ -146,6 +146,62 @@ TEST(StepFields, ActAlikeInServingAndTraining) {
   }
 }
 
+// Streams that share passes: prompts in pieces of any size beside decoding, with depths and exits
+// of their own, have the bits of each alone.
+TEST_P(StepTest, StreamsInOnePassEqualEachAlone) {
+  const auto model = Load();
+  const ModelConfig& c = model->shape();
+  constexpr int kStreams = 5, kTokens = 70;
+  ExecContext exec(2);
+  Stepper together(*model, &exec), alone(*model, &exec);
+  std::vector<BraidState> shared, own;
+  std::vector<std::vector<int32_t>> texts;
+  for (int s = 0; s < kStreams; ++s) {
+    shared.emplace_back(c, c.loop.loops_max);
+    own.emplace_back(c, c.loop.loops_max);
+    texts.push_back(RandomTokens(kTokens, 1024, 20 + uint64_t(s)));
+  }
+  const auto loops_of = [&](size_t s) { return 1 + static_cast<int>(s) % c.loop.loops_max; };
+  const PhiloxStream rng(32, RngPurpose::kDataShuffle, 0);
+  uint64_t draw = 0;
+  for (bool done = false; !done;) {
+    std::vector<Stepper::Row> rows;
+    std::vector<std::pair<size_t, int64_t>> who;
+    for (size_t s = 0; s < kStreams; ++s) {
+      const int64_t at = shared[s].position();
+      const int64_t wanted = 1 + rng.Word(draw++) % (s < 2 ? 9 : 1);
+      const int64_t n = std::min({wanted, kTokens - at, int64_t{together.RowsMax(shared[s])}});
+      for (int64_t t = at; t < at + n; ++t) {
+        rows.push_back({.state = &shared[s],
+                        .token = texts[s][size_t(t)],
+                        .loops = loops_of(s),
+                        .exit_early = s == 3});
+        who.emplace_back(s, t);
+      }
+    }
+    done = rows.empty();
+    if (done) break;
+    const auto span = together.Batch(rows);
+    const std::vector<float> hidden(span.begin(), span.end());
+    const auto d = size_t(c.d_model);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const auto [s, t] = who[r];
+      const auto want = alone.Step(&own[s], texts[s][size_t(t)], loops_of(s), s == 3);
+      ASSERT_EQ(std::memcmp(hidden.data() + r * d, want.data(), d * 4), 0) << s << " at " << t;
+      EXPECT_EQ(together.loops_run(int(r)), alone.loops_run());
+      if (r + 1 == rows.size() || who[r + 1].first != s) {
+        EXPECT_EQ(together.residual(int(r)), alone.residual());
+      }
+    }
+  }
+  for (size_t s = 0; s < kStreams; ++s) {
+    EXPECT_EQ(shared[s].position(), kTokens);
+    EXPECT_EQ(std::memcmp(shared[s].floats().data(), own[s].floats().data(),
+                          own[s].floats().size_bytes()),
+              0);
+  }
+}
+
 // The future cannot leak into a pass: other tokens behind t, the same bits up to t.
 TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
   const auto model = Load();

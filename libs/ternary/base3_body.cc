@@ -6,6 +6,9 @@
 
 namespace chimera {
 namespace CHIMERA_ISA {
+
+extern const TernaryKernels kTernaryKernels;
+
 namespace {
 
 constexpr int kDigits = 5;  // quads in a tile of 64 bytes
@@ -61,6 +64,23 @@ CHIMERA_VEC I16 OneDot(const uint8_t* tile, const int8_t* q, int32_t sum, int bl
 
 #endif
 
+#if defined(__AVX512BW__)
+
+CHIMERA_VEC Bytes64 Digit(Bytes64 x) {
+  const __m512i one = _mm512_set1_epi8(1);
+  const __mmask64 some = _mm512_cmpgt_epu8_mask((__m512i)x, _mm512_set1_epi8(85));
+  const __mmask64 two =
+      _mm512_cmpgt_epu8_mask((__m512i)x, _mm512_set1_epi8(static_cast<char>(170)));
+  const __m512i digit = _mm512_maskz_mov_epi8(some, one);
+  return (Bytes64)_mm512_mask_add_epi8(digit, two, digit, one);
+}
+
+#else
+
+CHIMERA_VEC Bytes64 Digit(Bytes64 x) { return (Bytes64)((x > 85) & 1) + (Bytes64)((x > 170) & 1); }
+
+#endif
+
 // The codes of a block's quads: 16 rows x 4 columns each.
 CHIMERA_VEC void BlockCodes(const uint8_t* tile, int block, Bytes64* codes) {
   const uint8_t* bytes = FirstTile(tile, block);
@@ -75,7 +95,7 @@ CHIMERA_VEC void BlockCodes(const uint8_t* tile, int block, Bytes64* codes) {
       digit = 0;
     }
     ++digit;
-    codes[k] = (Bytes64)((x > 85) & 1) + (Bytes64)((x > 170) & 1);
+    codes[k] = Digit(x);
     x = x + x + x;
   }
 }
@@ -142,10 +162,46 @@ struct Base3 {
   }
 };
 
+// Many tokens: a few row tiles become two-bit codes once and serve all of them.
+constexpr int kUnpackTokens = 16;
+constexpr int kUnpackCols = 8192;
+constexpr int kBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
+
+void UnpackTile(const uint8_t* tile, int cols, uint8_t* two_bit) {
+  Bytes64 codes[kQuads];
+  for (int block = 0; block < cols / kActBlock; ++block, two_bit += kBlockBytes) {
+    BlockCodes(tile, block, codes);
+    for (int k = 0; k < kQuads; k += 4) {
+      const Bytes64 four = codes[k] | codes[k + 1] << 2 | codes[k + 2] << 4 | codes[k + 3] << 6;
+      std::memcpy(two_bit + k * 16, &four, sizeof(four));
+    }
+  }
+}
+
+void Base3Gemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+               const float* s, const int32_t* sums, float* y, int64_t ldy) {
+  if (n_tokens < kUnpackTokens || w.cols > kUnpackCols) {
+    return Gemm<Base3>(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
+  }
+  alignas(64) uint8_t codes[kTileBlock * kUnpackCols * 4];
+  const size_t tile_bytes = TileCodeBytes(TritPacking::kBase3, w.cols);
+  const int groups = WeightGroups(w.cols);
+  for (int first = tile_begin; first < tile_end; first += kTileBlock) {
+    const int last = Smaller(tile_end, first + kTileBlock);
+    for (int tile = first; tile < last; ++tile) {
+      UnpackTile(w.codes + static_cast<size_t>(tile) * tile_bytes, w.cols,
+                 codes + int64_t{tile - first} * w.cols * 4);
+    }
+    const TernaryView part = {codes, w.scales + int64_t{first} * groups * kRowTile,
+                              w.rows - first * kRowTile, w.cols};
+    kTernaryKernels.gemm(part, 0, last - first, n_tokens, q, s, sums, y + first * kRowTile, ldy);
+  }
+}
+
 }  // namespace
 
 extern const TernaryKernels kBase3Kernels;
-const TernaryKernels kBase3Kernels = {Gemm<Base3>};
+const TernaryKernels kBase3Kernels = {Base3Gemm};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -47,6 +47,10 @@ nlohmann::ordered_json MachineJson() {
           {"version", BuildVersion()}};
 }
 
+nlohmann::ordered_json SpreadJson(const Spread& spread) {
+  return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
+}
+
 std::string MachineLine() {
   const Machine machine = DescribeMachine();
   return absl::StrCat("  ", machine.cpu, ", ", machine.cores, " cores, ",
@@ -59,6 +63,7 @@ void AddBench(CLI::App& app, Command* run) {
   bench->require_subcommand(1);
   AddBenchTokenizer(*bench, run);
   AddBenchKernels(*bench, run);
+  AddBenchKnot(*bench, run);
 }
 
 }  // namespace chimera

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "services/cli/commands.h"
+#include "ternary/products_bench.h"
 
 namespace chimera {
 
@@ -19,10 +20,12 @@ struct Machine {
 Machine DescribeMachine();
 // The same with the instruction set and the version of this program.
 nlohmann::ordered_json MachineJson();
+nlohmann::ordered_json SpreadJson(const Spread& spread);
 // "  AMD EPYC, 2 cores, 24,000 MiB, avx512, chimera 0.3.0", the last line of a bench.
 std::string MachineLine();
 
 void AddBenchTokenizer(CLI::App& bench, Command* run);
 void AddBenchKernels(CLI::App& bench, Command* run);
+void AddBenchKnot(CLI::App& bench, Command* run);
 
 }  // namespace chimera

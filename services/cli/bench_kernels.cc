@@ -50,10 +50,6 @@ std::optional<ProductShape> ParseShape(const std::string& text) {
   return fits ? std::optional(shape) : std::nullopt;
 }
 
-ordered_json SpreadJson(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
-}
-
 ordered_json FigureJson(const ProductFigure& f) {
   ordered_json out = {{"shape", ShapeText(f.shape)},
                       {"packing", f.packing},

@@ -357,6 +357,50 @@ TEST_F(CliTest, TrainRunAdaptsAModel) {
   ExpectFailure(wrong, "train.init_model = \"" + root_ + "/none\"");
 }
 
+// One model says the same on every path this machine has.
+TEST_F(CliTest, EveryInstructionSetGivesTheSameSignature) {
+  const std::string model = kSource + "/models/nano";
+  const std::string expected = Slurp(model + "/signature.txt");
+  for (const char* isa : {"avx512", "avx2", "baseline"}) {
+    ::setenv("CHIMERA_ISA", isa, 1);
+    const Outcome verify = Run({"model", "verify", model, "--json"});
+    ::unsetenv("CHIMERA_ISA");
+    ASSERT_EQ(verify.code, 0) << verify.err;
+    EXPECT_EQ(LastLine(verify.out)["signature"].get<std::string>() + "\n", expected) << isa;
+  }
+}
+
+TEST_F(CliTest, BenchesPrintTheKeysScriptsRelyOn) {
+  ::setenv("CHIMERA_ISA", "avx2", 1);
+  const Outcome kernels = Run({"bench", "kernels", "--shape", "128x64", "--megabytes", "1",
+                               "--runs", "1", "--threads", "2", "--json"});
+  ::unsetenv("CHIMERA_ISA");
+  ASSERT_EQ(kernels.code, 0) << kernels.err;
+  json out = LastLine(kernels.out);
+  EXPECT_GT(out["machine"]["read_gbps"].get<double>(), 0);
+  EXPECT_GT(out["machine"]["dot_gmacs"].get<double>(), 0);
+  EXPECT_NE(out["machine"]["instruction_set"], "avx512");
+  ASSERT_EQ(out["gemv"].size(), 2u);
+  EXPECT_EQ(out["gemv"][1]["packing"], "base3");
+  EXPECT_GT(out["gemv"][0]["fraction_of_read"].get<double>(), 0);
+  EXPECT_GT(out["gemm"][0]["fraction_of_dot"].get<double>(), 0);
+  EXPECT_EQ(Run({"bench", "kernels", "--shape", "128x60"}).code, 2);
+
+  const Outcome knot = Run({"bench", "knot", "--model", kSource + "/models/nano", "--runs", "1",
+                            "--steps", "2", "--prompt", "64", "--streams", "2", "--json"});
+  ASSERT_EQ(knot.code, 0) << knot.err;
+  out = LastLine(knot.out);
+  for (const char* key :
+       {"steps_per_s", "bytes_per_step", "fraction_of_read", "weights_per_byte"}) {
+    EXPECT_GT(out["decode"][0][key].get<double>(), 0) << key;
+  }
+  EXPECT_GT(out["prefill"][0]["tokens_per_s"].get<double>(), 0);
+  EXPECT_GT(out["prefill"][0]["fraction_of_dot"].get<double>(), 0);
+  EXPECT_EQ(out["streams"][0]["n"], 2);
+  EXPECT_GT(out["streams"][0]["tokens_per_s"].get<double>(), 0);
+  EXPECT_EQ(Run({"bench", "knot", "--model", "a", "--config", "b", "--random"}).code, 2);
+}
+
 TEST_F(CliTest, TrainRunTellsWhatIsWrong) {
   std::vector<std::string> arguments = TrainRun("/w", 20);
   arguments[5] = root_ + "/nowhere";

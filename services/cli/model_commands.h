@@ -1,6 +1,7 @@
 // What the verbs of `chimera model` share.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,11 @@ struct InspectFlags {
 
 // Errors name the file.
 absl::StatusOr<Config> LoadInspected(const InspectFlags& flags);
+
+// Writes a model with random weights of a configuration; returns its id. ranks: a rank file, or
+// empty for those that are looked up.
+absl::StatusOr<std::string> MakeRandomFolder(const InspectFlags& what, uint64_t seed,
+                                             const std::string& ranks, const std::string& folder);
 
 void AddConvert(CLI::App& model, Command* run);
 

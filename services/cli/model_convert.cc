@@ -30,9 +30,9 @@ struct ConvertFlags {
   std::string ranks;
 };
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerFor(const ConvertFlags& flags,
+absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerFor(const std::string& ranks,
                                                               const Config& config) {
-  if (!flags.ranks.empty()) return LoadTokenizerFile(flags.ranks, config.tokens.n_ranks);
+  if (!ranks.empty()) return LoadTokenizerFile(ranks, config.tokens.n_ranks);
   std::vector<std::string> places = RankFilePlaces();
   for (const std::string& place : PlacesAbove("models/nano/tokenizer.model")) {
     places.push_back(place);
@@ -61,11 +61,9 @@ absl::Status Repack(const ConvertFlags& flags) {
 
 absl::Status MakeRandom(const ConvertFlags& flags) {
   CHIMERA_ASSIGN_OR_RETURN(const Config config, LoadInspected(flags.what));
-  CHIMERA_RETURN_IF_ERROR(CheckTrainable(config));
   CHIMERA_ASSIGN_OR_RETURN(const ModelReport report, BuildReport(config));
-  CHIMERA_ASSIGN_OR_RETURN(const auto tokenizer, TokenizerFor(flags, config));
   CHIMERA_ASSIGN_OR_RETURN(const std::string id,
-                           WriteRandomModel(config, *tokenizer, flags.seed, flags.out));
+                           MakeRandomFolder(flags.what, flags.seed, flags.ranks, flags.out));
   CHIMERA_ASSIGN_OR_RETURN(const auto model, Model::Load(flags.out));
   const int64_t state = BraidState::Bytes(config.model);
   if (flags.what.json) {
@@ -87,6 +85,14 @@ absl::Status MakeRandom(const ConvertFlags& flags) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> MakeRandomFolder(const InspectFlags& what, uint64_t seed,
+                                             const std::string& ranks, const std::string& folder) {
+  CHIMERA_ASSIGN_OR_RETURN(const Config config, LoadInspected(what));
+  CHIMERA_RETURN_IF_ERROR(CheckTrainable(config));
+  CHIMERA_ASSIGN_OR_RETURN(const auto tokenizer, TokenizerFor(ranks, config));
+  return WriteRandomModel(config, *tokenizer, seed, folder);
+}
 
 void AddConvert(CLI::App& model, Command* run) {
   auto flags = std::make_shared<ConvertFlags>();
