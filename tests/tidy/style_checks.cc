@@ -15,7 +15,7 @@ struct Ban {
 };
 
 constexpr Ban kBans[] = {
-    {"getenv", true, "a configuration key or a flag", ""},
+    {"getenv", true, "a configuration key or a flag", "libs/base/cpu.cc"},
     {"rand", true, "base/philox.h", ""},
     {"srand", true, "base/philox.h", ""},
     {"random_device", false, "base/philox.h", ""},
