@@ -81,8 +81,8 @@ CHIMERA_VEC Bytes64 Digit(Bytes64 x) { return (Bytes64)((x > 85) & 1) + (Bytes64
 
 #endif
 
-// The codes of a block's quads: 16 rows x 4 columns each.
-CHIMERA_VEC void BlockCodes(const uint8_t* tile, int block, Bytes64* codes) {
+// The codes of a block's quads: 16 rows x 4 columns each. One copy for all token counts.
+__attribute__((noinline)) void BlockCodes(const uint8_t* tile, int block, Bytes64* codes) {
   const uint8_t* bytes = FirstTile(tile, block);
   Bytes64 x;
   std::memcpy(&x, bytes, sizeof(x));
@@ -123,23 +123,18 @@ CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I1
 #else
 
 template <int T>
-CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
-  typedef int16_t Shorts16 __attribute__((vector_size(32)));
+void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
+  uint8_t code[kQuads][4 * kRowTile];
+  std::memcpy(code, codes, sizeof(code));
   for (int i = 0; i < T; ++i) {
     const int8_t* q = in.q + i * in.cols + block * kActBlock;
     int32_t out[kRowTile];
-    for (int rows = 0; rows < kRowTile; rows += 4) {
-      Shorts16 acc = {};
+    for (int r = 0; r < kRowTile; ++r) {
+      int32_t sum = -in.sums[i * in.blocks + block];
       for (int k = 0; k < kQuads; ++k) {
-        const auto* code = reinterpret_cast<const uint8_t*>(codes + k) + 4 * rows;
-        for (int lane = 0; lane < 16; ++lane) {
-          acc[lane] = static_cast<int16_t>(acc[lane] + code[lane] * q[4 * k + lane % 4]);
-        }
+        for (int j = 0; j < 4; ++j) sum += code[k][4 * r + j] * q[4 * k + j];
       }
-      for (int r = 0; r < 4; ++r) {
-        out[rows + r] = acc[4 * r] + acc[4 * r + 1] + acc[4 * r + 2] + acc[4 * r + 3] -
-                        in.sums[i * in.blocks + block];
-      }
+      out[r] = sum;
     }
     std::memcpy(dots + i, out, sizeof(out));
   }

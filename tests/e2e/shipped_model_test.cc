@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "model/layout.h"
 #include "model/model_testing.h"
 #include "model/repack.h"
 #include "train/ablation.h"
@@ -44,7 +45,8 @@ TEST(ShippedModel, SignatureIsUnchanged) {
   }
 }
 
-// In 1.6 bits a weight it is a fifth smaller and says the same.
+// In base 3 its trits take five sixths (narrow matrices pad, wide ones take four fifths), and it
+// says the same.
 TEST(ShippedModel, Base3PackingKeepsTheSignature) {
   const auto model = Shipped();
   ASSERT_NE(model, nullptr);
@@ -57,7 +59,11 @@ TEST(ShippedModel, Base3PackingKeepsTheSignature) {
   std::printf("weights.b158: %lld bytes, packed %lld\n",
               static_cast<long long>(model->weight_bytes()),
               static_cast<long long>((*packed)->weight_bytes()));
-  EXPECT_LT((*packed)->weight_bytes() * 100, model->weight_bytes() * 90);
+  int64_t codes = 0;
+  for (const TensorSpec& spec : ModelLayout(model->shape())) {
+    if (IsTernary(spec.kind)) codes += static_cast<int64_t>(TernaryCodeBytes(spec.rows, spec.cols));
+  }
+  EXPECT_GT((model->weight_bytes() - (*packed)->weight_bytes()) * 6, codes);
 }
 
 TEST(ShippedModel, BeginningOfTheHeldOutBooks) {
