@@ -6,6 +6,7 @@
 
 #include "tensor/vec.h"
 #include "ternary/half.h"
+#include "ternary/lanes.h"
 #include "ternary/ternary_kernels.h"
 
 namespace chimera {
@@ -19,8 +20,6 @@ constexpr int kTokenBlock = 256;          // tokens whose activations stay in th
 constexpr int kTileInts = 256;            // one accumulator tile
 constexpr int kBlockBytes = 1024;         // weights of one tile and block
 constexpr int kTotalRows = 2 * kRowTile;  // stride of the running totals
-
-CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1;

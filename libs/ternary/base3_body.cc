@@ -160,11 +160,10 @@ struct Base3 {
 // Many tokens: a few row tiles become two-bit codes once and serve all of them.
 constexpr int kUnpackTokens = 16;
 constexpr int kUnpackCols = 8192;
-constexpr int kBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
 void UnpackTile(const uint8_t* tile, int cols, uint8_t* two_bit) {
   Bytes64 codes[kQuads];
-  for (int block = 0; block < cols / kActBlock; ++block, two_bit += kBlockBytes) {
+  for (int block = 0; block < cols / kActBlock; ++block, two_bit += kTwoBitBlockBytes) {
     BlockCodes(tile, block, codes);
     for (int k = 0; k < kQuads; k += 4) {
       const Bytes64 four = codes[k] | codes[k + 1] << 2 | codes[k + 2] << 4 | codes[k + 3] << 6;

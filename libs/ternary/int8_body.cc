@@ -1,6 +1,7 @@
 // Int8 rows times int8 activations: the output head (DESIGN D16). Compiled once per instruction
 // set. Only the exact int32 block sums differ between them; the float order is written once, below.
 #include "tensor/vec.h"
+#include "ternary/lanes.h"
 #include "ternary/ternary_kernels.h"
 
 #if defined(__x86_64__)
@@ -16,8 +17,6 @@ constexpr int kTokenBlock = 32;    // tokens that share one read of a row tile f
 constexpr int kBlockBytes = 1024;  // 16 rows x 64 columns
 constexpr int kMaxBlocks = kTernaryMaxCols / kActBlock;
 
-CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
-
 // What the kernel reads of a group of tokens: pointers to the first, strides to the next.
 struct Tokens {
   const int8_t* q;
@@ -26,12 +25,6 @@ struct Tokens {
   int64_t cols;
   int64_t blocks;
 };
-
-CHIMERA_VEC int32_t LoadWord(const void* p) {
-  int32_t word;
-  std::memcpy(&word, p, 4);
-  return word;
-}
 
 void BlockSums(const int8_t* q, int64_t n, int16_t* sums) {
   for (int64_t b = 0; b < n; ++b, q += kActBlock) {

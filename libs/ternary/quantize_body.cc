@@ -1,6 +1,7 @@
 // Quantizers: math-backbone 8.1. Compiled once per instruction set, equal bits.
 #include "tensor/vec.h"
 #include "ternary/half.h"
+#include "ternary/lanes.h"
 #include "ternary/ternary_kernels.h"
 
 namespace chimera {
@@ -44,8 +45,6 @@ CHIMERA_VEC void StoreBf16(uint16_t* p, F16 x) {
   const Words16 words = __builtin_convertvector(rounded, Words16);
   std::memcpy(p, &words, sizeof(words));
 }
-
-CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
 
 // The four bytes (row r, j = 0..3) of a tile from the 16 codes of row r.
 CHIMERA_VEC uint32_t PackCodes(I16 codes) {

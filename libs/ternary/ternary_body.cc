@@ -6,8 +6,6 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kBlockBytes = 256;  // codes of 16 rows x 64 columns
-
 // codes: those of the block.
 #if defined(__AVX512VNNI__)
 
@@ -92,7 +90,7 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
 struct TwoBit {
   template <int T>
   CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
-    BlockDots<T>(tile + int64_t{block} * kBlockBytes, in, block, dots);
+    BlockDots<T>(tile + int64_t{block} * kTwoBitBlockBytes, in, block, dots);
   }
 };
 

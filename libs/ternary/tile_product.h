@@ -11,6 +11,7 @@
 
 #include "tensor/vec.h"
 #include "ternary/half.h"
+#include "ternary/lanes.h"
 #include "ternary/ternary_kernels.h"
 
 #if defined(__x86_64__)
@@ -21,11 +22,10 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kTokens = 8;       // token columns of one pass over a row tile
-constexpr int kTokenBlock = 64;  // tokens whose activations stay in the second-level cache
-constexpr int kTileBlock = 4;    // row tiles that share one read of eight tokens
-
-CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
+constexpr int kTokens = 8;              // token columns of one pass over a row tile
+constexpr int kTokenBlock = 64;         // tokens whose activations stay in the second-level cache
+constexpr int kTileBlock = 4;           // row tiles that share one read of eight tokens
+constexpr int kTwoBitBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
 // What the kernel reads of a group of tokens: pointers to the first, strides to the next.
 struct Tokens {
@@ -35,12 +35,6 @@ struct Tokens {
   int64_t cols;
   int64_t blocks;
 };
-
-CHIMERA_VEC int32_t LoadWord(const void* p) {
-  int32_t word;
-  std::memcpy(&word, p, 4);
-  return word;
-}
 
 // dots[i] for T tokens from codes t + 1, four columns of the 16 rows at a time: quad(k) is the k-th
 // four of the block in one register, 0 <= k < 16, asked for in order.
