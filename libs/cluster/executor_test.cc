@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "cluster/compute_gate.h"
 
 namespace chimera {
 namespace {
@@ -80,45 +79,6 @@ TEST(Ticker, TicksAndStops) {
   const int after = ticks;
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(ticks, after);
-}
-
-TEST(ComputeGate, NeverMoreThanItsPermitsAndInOrder) {
-  ComputeGate gate(2);
-  std::atomic<bool> cancelled{false};
-  std::atomic<int> inside{0};
-  std::atomic<int> most{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 200; ++i) {
-        ASSERT_TRUE(gate.Enter(&cancelled, 0));
-        const int now = ++inside;
-        int seen = most;
-        while (now > seen && !most.compare_exchange_weak(seen, now)) {
-        }
-        --inside;
-        gate.Leave();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(most, 2);
-}
-
-TEST(ComputeGate, CancelAndDeadlineEndTheWait) {
-  ComputeGate gate(1);
-  std::atomic<bool> never{false};
-  ASSERT_TRUE(gate.Enter(&never, 0));
-  EXPECT_FALSE(gate.Enter(&never, Clock::Real().NowNs() + 1000000));
-  std::atomic<bool> cancelled{false};
-  std::thread waiter([&] { EXPECT_FALSE(gate.Enter(&cancelled, 0)); });
-  cancelled = true;
-  gate.Wake();
-  waiter.join();
-  gate.Leave();
-  // Those who gave up left no hole in the line.
-  EXPECT_TRUE(gate.Enter(&never, 0));
-  gate.Leave();
 }
 
 }  // namespace

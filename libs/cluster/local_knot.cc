@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
-#include "cluster/compute_gate.h"
 #include "cluster/local_stream.h"
 #include "cluster/model_transfer.h"
+#include "cluster/pass_scheduler.h"
 #include "model/model.h"
 
 namespace chimera {
@@ -28,7 +28,7 @@ std::string Short(const std::string& id) { return id.substr(0, 12); }
 struct LocalKnot::Core {
   Core(const LocalKnotOptions& options_in, std::shared_ptr<const Model> model,
        MetricsSink* metrics_in)
-      : options(options_in), metrics(metrics_in), gate(options_in.threads) {
+      : options(options_in), metrics(metrics_in), scheduler(options_in.threads) {
     current = model;
     loaded.push_back(model);
     max_streams =
@@ -81,7 +81,7 @@ struct LocalKnot::Core {
 
   const LocalKnotOptions options;
   MetricsSink* const metrics;
-  ComputeGate gate;
+  PassScheduler scheduler;
   std::atomic<int> running{0};  // written under the mutex
   int max_streams = 0;
   mutable Mutex mutex;
@@ -144,7 +144,7 @@ absl::StatusOr<std::unique_ptr<KnotStream>> LocalKnot::Open(const std::string& m
   }
   const int64_t bytes = BraidState::Bytes(model->shape(), loops);
   CHIMERA_RETURN_IF_ERROR(core_->Admit(bytes));
-  return std::make_unique<LocalStream>(std::move(model), loops, &core_->gate, core_->metrics,
+  return std::make_unique<LocalStream>(std::move(model), loops, &core_->scheduler, core_->metrics,
                                        deadline_ns,
                                        [core = core_, bytes] { core->Release(bytes); });
 }

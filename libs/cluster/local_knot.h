@@ -15,12 +15,13 @@ namespace chimera {
 
 struct LocalKnotOptions {
   std::string data_dir;  // published models go to <data_dir>/models; empty: publishing is refused
-  int threads = 1;       // passes that run at once
+  int threads = 1;       // of a pass
   int max_streams = 0;   // 0: deployment.max_streams of the first model
 };
 
 // Streams are pinned to the model that was current when they opened; the old model leaves memory
-// with its last stream. One pass runs on one core, so streams never change each other's text.
+// with its last stream. Passes are shared (cluster/pass_scheduler.h); streams never change each
+// other's text.
 // A published model is remembered in <data_dir>/models/current. Thread-safe; streams may outlive
 // it.
 class LocalKnot final : public Knot {

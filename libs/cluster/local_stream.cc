@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "base/clock.h"
 #include "base/status_macros.h"
 
 namespace chimera {
@@ -18,22 +17,23 @@ bool SameField(const SketchField& a, const SketchField& b) {
 
 }  // namespace
 
-LocalStream::LocalStream(std::shared_ptr<const Model> model, int loops, ComputeGate* gate,
+LocalStream::LocalStream(std::shared_ptr<const Model> model, int loops, PassScheduler* scheduler,
                          MetricsSink* metrics, int64_t deadline_ns, std::function<void()> on_close)
     : model_(std::move(model)),
-      gate_(gate),
+      scheduler_(scheduler),
+      engine_(scheduler->EngineOf(model_)),
       metrics_(metrics),
       deadline_ns_(deadline_ns),
       on_close_(std::move(on_close)),
-      exec_(1),
       state_(model_->shape(), loops),
-      stepper_(*model_, &exec_),
       transformer_(model_->shape().vocab_size,
                    {model_->config().tokens.n_ranks, model_->config().tokens.eot}),
       logits_(static_cast<size_t>(model_->shape().vocab_size)) {
   state_.Reset();
   history_.reserve(2 * RecentMax() + kVerifyNodesMax);
-  piece_.reserve(Stepper::kPrefillMax);
+  rows_.reserve(Stepper::kPrefillMax);
+  piece_wanted_.reserve(kHeadRowsMax);
+  hidden_.reserve(static_cast<size_t>(model_->shape().d_model));
 }
 
 LocalStream::~LocalStream() {
@@ -43,7 +43,7 @@ LocalStream::~LocalStream() {
 
 void LocalStream::Cancel() {
   cancelled_.store(true, std::memory_order_relaxed);
-  gate_->Wake();
+  scheduler_->Wake();
 }
 
 absl::Status LocalStream::Stopped() const {
@@ -142,7 +142,7 @@ void LocalStream::TakeFields(const SketchFieldSet& fields) {
   const auto of = [](const SketchField& field) {
     return field.weight > 0.0f ? SpanField{field.sketch->words.data(), field.weight} : SpanField{};
   };
-  stepper_.SetFields({of(fields_.memory), of(fields_.grammar), of(fields_.debt)});
+  span_fields_ = {of(fields_.memory), of(fields_.grammar), of(fields_.debt)};
 }
 
 // A window of nodes of which a path may be committed later.
@@ -194,8 +194,6 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
                                              : RunWindow(request, result));
   result->position = position_;
   result->tokens_run = static_cast<int>(request.nodes.size());
-  result->loops_run = stepper_.loops_run();
-  result->residual = stepper_.residual();
   if (metrics_ != nullptr) ReportPass(*result, request.commit_all ? "plain" : "tree");
   return absl::OkStatus();
 }
@@ -203,12 +201,58 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
 // A pass much longer than the window still fits: history_ holds all of its nodes.
 absl::Status LocalStream::RunChain(const VerifyRequest& request, VerifyResult* result) {
   for (size_t at = 0; at < request.nodes.size();) {
-    const size_t end = std::min<size_t>(at + Stepper::kPrefillMax, request.nodes.size());
-    if (!gate_->Enter(&cancelled_, deadline_ns_)) return Stopped();
-    const absl::Status status = RunPiece(request, at, end, result);
-    gate_->Leave();
-    CHIMERA_RETURN_IF_ERROR(status);
+    const size_t end = PieceEnd(request, at);
+    CHIMERA_RETURN_IF_ERROR(RunPiece(request, at, end, result));
     at = end;
+  }
+  return absl::OkStatus();
+}
+
+// As many nodes as one job takes.
+size_t LocalStream::PieceEnd(const VerifyRequest& request, size_t begin) const {
+  size_t end = begin;
+  int wanted = 0;
+  while (end < request.nodes.size() && end - begin < size_t{Stepper::kPrefillMax}) {
+    const bool asks = request.nodes[end].want_distribution;
+    if (asks && wanted == kHeadRowsMax) break;
+    wanted += asks;
+    ++end;
+  }
+  return end;
+}
+
+absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, size_t end,
+                                   VerifyResult* result) {
+  rows_.clear();
+  piece_wanted_.clear();
+  const size_t first_wanted = wanted_.size();
+  for (size_t i = begin; i < end; ++i) {
+    const VerifyNode& node = request.nodes[i];
+    rows_.push_back({&state_, node.token_id, request.loops, request.exit_early, &span_fields_});
+    history_.push_back(node.token_id);
+    if (!node.want_distribution) continue;
+    piece_wanted_.push_back(static_cast<int>(i - begin));
+    Want(static_cast<int32_t>(i), {});
+  }
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  if (logits_.size() < piece_wanted_.size() * vocab_size) {
+    logits_.resize(piece_wanted_.size() * vocab_size);
+  }
+  PassJob job = {.rows = rows_,
+                 .wanted = piece_wanted_,
+                 .hidden = HiddenOf(first_wanted),
+                 .logits = logits_.data(),
+                 .gates = gates_};
+  if (!scheduler_->Run(engine_.get(), &job, Limits())) return Stopped();
+  gates_ = job.gates;
+  position_ += static_cast<int64_t>(end - begin);
+  result->loops_run = job.loops_run;
+  result->residual = job.residual;
+  for (size_t w = first_wanted; w < wanted_.size(); ++w) {
+    const std::span logits(logits_.data() + (w - first_wanted) * vocab_size, vocab_size);
+    CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
+                             Distribution(wanted_[w], logits, 0, transform_.rows_max));
+    result->distributions.push_back(std::move(distribution));
   }
   return absl::OkStatus();
 }
@@ -221,25 +265,49 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
     window_tokens_.push_back(request.nodes[i].token_id);
   }
   const TokenTree tree(parents, static_cast<int>(request.nodes.size()));
-  if (!gate_->Enter(&cancelled_, deadline_ns_)) return Stopped();
-  const std::span<const float> rows = stepper_.Tree(&state_, tree, window_tokens_, request.loops);
-  window_ = tree;
-  const auto d_model = static_cast<size_t>(model_->shape().d_model);
   for (int i = 0; i < tree.n_nodes(); ++i) {
     if (!request.nodes[static_cast<size_t>(i)].want_distribution) continue;
     int8_t path[kTreeNodesMax];
     const int length = tree.Path(i, path);
     std::vector<int32_t> tokens;
     for (int j = 0; j < length; ++j) tokens.push_back(window_tokens_[static_cast<size_t>(path[j])]);
-    Want(i, rows.subspan(static_cast<size_t>(i) * d_model, d_model), std::move(tokens));
+    Want(i, std::move(tokens));
   }
-  const absl::Status status = Distributions(0, result);
-  gate_->Leave();
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  const size_t rows_max = std::min<size_t>(kHeadRowsMax, wanted_.size());
+  if (logits_.size() < rows_max * vocab_size) logits_.resize(rows_max * vocab_size);
+  absl::Status status;
+  const auto pass = [&](ExecContext* exec) {
+    if (!windows_.has_value()) windows_.emplace(*model_, exec);
+    windows_->SetFields(span_fields_);
+    const std::span<const float> rows =
+        windows_->Tree(&state_, tree, window_tokens_, request.loops);
+    for (size_t w = 0; w < wanted_.size(); ++w) {
+      std::copy_n(rows.data() + static_cast<size_t>(wanted_[w].node) * d_model, d_model,
+                  HiddenOf(w));
+    }
+    for (size_t begin = 0; begin < wanted_.size() && status.ok(); begin += rows_max) {
+      const size_t n = std::min(rows_max, wanted_.size() - begin);
+      engine_->Head(HiddenOf(begin), static_cast<int>(n), logits_.data());
+      for (size_t i = 0; i < n && status.ok(); ++i) {
+        absl::StatusOr<NodeDistribution> distribution =
+            Distribution(wanted_[begin + i], {logits_.data() + i * vocab_size, vocab_size}, 0,
+                         transform_.rows_max);
+        status = distribution.status();
+        if (status.ok()) result->distributions.push_back(*std::move(distribution));
+      }
+    }
+  };
+  if (!scheduler_->RunAlone(pass, Limits())) return Stopped();
+  window_ = tree;
+  result->loops_run = windows_->loops_run();
+  result->residual = windows_->residual();
   return status;
 }
 
 void LocalStream::CommitWindow(int32_t node) {
-  stepper_.CommitTree(&state_, node);
+  windows_->CommitTree(&state_, node);
   int8_t path[kTreeNodesMax];
   const int length = window_->Path(node, path);
   for (int i = 0; i < length; ++i) {
@@ -258,48 +326,25 @@ void LocalStream::ReportPass(const VerifyResult& result, const char* kind) {
 
 // Every diagnostics.report_interval_tokens tokens of the stream, and at its end.
 void LocalStream::ReportGates() {
-  const GateMeans means = stepper_.TakeGateMeans();
-  if (means.alpha == 0.0) return;  // no gated delta layer
-  metrics_->Observe("chimera_gate_value_ratio", "alpha", means.alpha);
-  metrics_->Observe("chimera_gate_value_ratio", "beta", means.beta);
-}
-
-absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, size_t end,
-                                   VerifyResult* result) {
-  piece_.clear();
-  for (size_t i = begin; i < end; ++i) piece_.push_back(request.nodes[i].token_id);
-  const std::span<const float> rows =
-      piece_.size() == 1 ? stepper_.Step(&state_, piece_[0], request.loops, request.exit_early)
-                         : stepper_.Prefill(&state_, piece_, request.loops);
-  const auto d_model = static_cast<size_t>(model_->shape().d_model);
-  const size_t first_wanted = wanted_.size();
-  for (size_t i = begin; i < end; ++i) {
-    history_.push_back(request.nodes[i].token_id);
-    ++position_;
-    if (!request.nodes[i].want_distribution) continue;
-    Want(static_cast<int32_t>(i), rows.subspan((i - begin) * d_model, d_model), {});
+  if (gates_.count > 0) {
+    metrics_->Observe("chimera_gate_value_ratio", "alpha", gates_.alpha);
+    metrics_->Observe("chimera_gate_value_ratio", "beta", gates_.beta);
   }
-  return Distributions(first_wanted, result);
+  gates_ = {};
 }
 
-void LocalStream::Want(int32_t node, std::span<const float> row, std::vector<int32_t> path) {
-  hidden_.insert(hidden_.end(), row.begin(), row.end());
-  wanted_.push_back({node, history_.size(), std::move(path), wanted_.size()});
+void LocalStream::Want(int32_t node, std::vector<int32_t> path) {
+  wanted_.push_back({node, history_.size(), std::move(path)});
+  hidden_.resize(wanted_.size() * static_cast<size_t>(model_->shape().d_model));
 }
 
-absl::Status LocalStream::Distributions(size_t first_wanted, VerifyResult* result) {
-  for (size_t w = first_wanted; w < wanted_.size(); ++w) {
-    CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                             Distribution(wanted_[w], 0, transform_.rows_max));
-    result->distributions.push_back(std::move(distribution));
-  }
-  return absl::OkStatus();
+float* LocalStream::HiddenOf(size_t wanted) {
+  return hidden_.data() + wanted * static_cast<size_t>(model_->shape().d_model);
 }
 
-absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted, int first,
+absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
+                                                           std::span<float> logits, int first,
                                                            int count) {
-  const auto d_model = static_cast<size_t>(model_->shape().d_model);
-  stepper_.Logits(std::span(hidden_).subspan(wanted.hidden * d_model, d_model), 1, logits_);
   const size_t window = std::min<size_t>(kPenaltyWindow - wanted.path.size(), wanted.history_end);
   std::span<const int32_t> seen = std::span(history_).subspan(wanted.history_end - window, window);
   if (!wanted.path.empty()) {
@@ -308,7 +353,7 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
     seen = seen_;
   }
   CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                           transformer_.Apply(logits_, seen, {}, transform_, first, count));
+                           transformer_.Apply(logits, seen, {}, transform_, first, count));
   distribution.node = wanted.node;
   return distribution;
 }
@@ -327,13 +372,14 @@ absl::StatusOr<NodeDistribution> LocalStream::MoreRows(int32_t node, int32_t fir
                                                    " following are outside ", vocab_size,
                                                    " rows or more than ", kRowsMax));
   }
-  if (!gate_->Enter(&cancelled_, deadline_ns_)) {
+  const auto head = [&](ExecContext*) {
+    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, logits_.data());
+  };
+  if (!scheduler_->RunAlone(head, Limits())) {
     broken_ = Stopped();
     return broken_;
   }
-  absl::StatusOr<NodeDistribution> rows = Distribution(*it, first, count);
-  gate_->Leave();
-  return rows;
+  return Distribution(*it, std::span(logits_).first(static_cast<size_t>(vocab_size)), first, count);
 }
 
 }  // namespace chimera

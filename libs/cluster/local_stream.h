@@ -10,9 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/exec_context.h"
 #include "base/metrics_sink.h"
-#include "cluster/compute_gate.h"
+#include "cluster/pass_scheduler.h"
 #include "decode/knot.h"
 #include "decode/logit_transform.h"
 #include "layers/token_tree.h"
@@ -26,10 +25,9 @@ inline constexpr int kWantedNodesMax = 64;  // nodes of one pass that may ask fo
 // Thread-compatible, except Cancel.
 class LocalStream final : public KnotStream {
  public:
-  // gate and metrics are borrowed (metrics may be null); keep_alive owns them and is dropped with
-  // the stream, after on_close ran.
-  // loops: the most a pass may ask for; 0 is the model's default.
-  LocalStream(std::shared_ptr<const Model> model, int loops, ComputeGate* gate,
+  // scheduler and metrics are borrowed (metrics may be null); on_close owns them and is dropped
+  // with the stream, after it ran. loops: the most a pass may ask for; 0 is the model's default.
+  LocalStream(std::shared_ptr<const Model> model, int loops, PassScheduler* scheduler,
               MetricsSink* metrics, int64_t deadline_ns, std::function<void()> on_close);
   ~LocalStream() override;
 
@@ -44,7 +42,6 @@ class LocalStream final : public KnotStream {
     int32_t node = 0;
     size_t history_end = 0;     // committed tokens before its path
     std::vector<int32_t> path;  // tokens after them, the node's own last
-    size_t hidden = 0;          // row in hidden_
   };
 
   absl::Status Validate(const VerifyRequest& request) const;
@@ -56,14 +53,17 @@ class LocalStream final : public KnotStream {
   int64_t StartOf(const VerifyRequest& request) const;
   absl::Status Run(const VerifyRequest& request, VerifyResult* result);
   absl::Status RunChain(const VerifyRequest& request, VerifyResult* result);
+  size_t PieceEnd(const VerifyRequest& request, size_t begin) const;
   absl::Status RunPiece(const VerifyRequest& request, size_t begin, size_t end,
                         VerifyResult* result);
   absl::Status RunWindow(const VerifyRequest& request, VerifyResult* result);
   void CommitWindow(int32_t node);
-  // Keeps the hidden row of a node whose distribution is wanted.
-  void Want(int32_t node, std::span<const float> row, std::vector<int32_t> path);
-  absl::Status Distributions(size_t first_wanted, VerifyResult* result);
-  absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, int first, int count);
+  // Makes room for the hidden row of a node whose distribution is wanted.
+  void Want(int32_t node, std::vector<int32_t> path);
+  float* HiddenOf(size_t wanted);
+  absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, std::span<float> logits,
+                                                int first, int count);
+  PassLimits Limits() const { return {&cancelled_, deadline_ns_}; }
   absl::Status Stopped() const;
   void ReportPass(const VerifyResult& result, const char* kind);
   // Tokens the stream remembers as they were: context_tiers[recent_ring].
@@ -71,29 +71,32 @@ class LocalStream final : public KnotStream {
   void ReportGates();
 
   const std::shared_ptr<const Model> model_;
-  ComputeGate* const gate_;
+  PassScheduler* const scheduler_;
+  const std::shared_ptr<PassEngine> engine_;
   MetricsSink* const metrics_;
   const int64_t deadline_ns_;
   const std::function<void()> on_close_;
   std::atomic<bool> cancelled_{false};
 
-  ExecContext exec_;
   BraidState state_;
-  Stepper stepper_;
+  std::optional<Stepper> windows_;  // made for the first window
   LogitTransformer transformer_;
-  LogitTransform transform_;      // of the last pass
-  SketchFieldSet fields_;         // of the last pass; the stepper borrows the sketches
-  std::vector<int32_t> history_;  // the last tokens, at least RecentMax() when there were so many
-  std::vector<int32_t> seen_;     // what the penalty of a node of a window looks at
-  std::vector<int32_t> piece_;
-  std::vector<float> logits_;
-  std::vector<float> hidden_;
+  LogitTransform transform_;        // of the last pass
+  SketchFieldSet fields_;           // of the last pass
+  SpanFields span_fields_;          // the same, as the layers take them
+  std::vector<int32_t> history_;    // the last tokens, at least RecentMax() when there were so many
+  std::vector<int32_t> seen_;       // what the penalty of a node of a window looks at
+  std::vector<Stepper::Row> rows_;  // of the piece that runs
+  std::vector<int> piece_wanted_;
+  std::vector<float> logits_;  // [up to kHeadRowsMax][vocab_size]
+  std::vector<float> hidden_;  // [wanted_][d_model]
   std::vector<Wanted> wanted_;
   // The last pass, when it was a window that has not been committed.
   std::optional<TokenTree> window_;
   std::vector<int32_t> window_tokens_;
   int64_t position_ = 0;
-  int64_t reported_position_ = 0;  // of the last gate telemetry
+  GateMeans gates_;                // of the passes since they were reported
+  int64_t reported_position_ = 0;  // of that report
   absl::Status broken_;            // not OK: the stream is unusable
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/parallel_range.h"
 #include "layers/gated_delta.h"
 #include "layers/mlstm.h"
 #include "layers/short_conv.h"
@@ -15,6 +16,12 @@
 namespace chimera {
 namespace {
 
+// Guesses of speed that only decide whether other threads are woken.
+constexpr int64_t kHeadStepNs = 500;      // a step of one head of a recurrence
+constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
+constexpr int64_t kGatedFloatsPerNs = 2;  // SwiGLU
+constexpr int64_t kAddedFloatsPerNs = 4;
+
 int Width(const ModelConfig& c) { return c.n_heads * c.head_dim; }
 
 int WidestHidden(const ModelConfig& c) {
@@ -27,6 +34,12 @@ bool Has(const ModelConfig& c, LayerKind kind) {
   return std::find(c.layers.begin(), c.layers.end(), kind) != c.layers.end();
 }
 
+// The second row stands in another window of the stream of the first.
+bool NextWindow(const LayerRow& before, const LayerRow& row) {
+  return row.at.state == before.at.state &&
+         row.position / kTitansChunk != before.position / kTitansChunk;
+}
+
 int WidestProjection(const ModelConfig& c) {
   const int titans = Has(c, LayerKind::kTitans) ? TitansShapeOf(c).in_width() : 0;
   return std::max({4 * Width(c), 2 * WidestHidden(c), titans});
@@ -34,23 +47,24 @@ int WidestProjection(const ModelConfig& c) {
 
 }  // namespace
 
-void DeltaGates(const GatedDeltaWeights& w, int heads, float* qkv, float* gate) {
+void DeltaGates(const GatedDeltaWeights& w, int heads, int first, int count, float* qkv,
+                float* gate) {
   const int width = heads * kHeadDim;
+  float* q = qkv + first * kHeadDim;
+  float* k = q + width;
+  float* a = gate + first;
+  float* b = a + heads;
+  const float* a_log = w.a_log + first;
+  const float* dt_bias = w.dt_bias + first;
+  GatedDelta().l2norm(q, count, q, nullptr);
   if (w.rule == DeltaRule::kBeta) {
-    GatedDelta().l2norm(qkv, 2 * heads, qkv, nullptr);
-    GatedDelta().gates(gate, gate + heads, w.a_log, w.dt_bias, 1, heads, gate, gate + heads);
+    GatedDelta().l2norm(k, count, k, nullptr);
+    GatedDelta().gates(a, b, a_log, dt_bias, 1, count, a, b);
     return;
   }
-  GatedDelta().l2norm(qkv, heads, qkv, nullptr);
-  const EflaGates in{w.rule == DeltaRule::kEfla ? nullptr : gate,
-                     gate + heads,
-                     qkv + width,
-                     3 * width,
-                     w.a_log,
-                     w.dt_bias,
-                     1,
-                     heads};
-  Efla().gates(in, gate, gate + heads, nullptr);
+  const float* decay = w.rule == DeltaRule::kEfla ? nullptr : a;
+  const EflaGates in{decay, b, k, 3 * width, a_log, dt_bias, 1, count};
+  Efla().gates(in, a, b, nullptr);
 }
 
 namespace {
@@ -72,6 +86,7 @@ LinearView RowsOf(const LinearView& stacked, int expert, int rows) {
 LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens,
                      ExecContext* exec)
     : c_(config),
+      exec_(exec),
       linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
       expert_(config.quant.enabled, config.moe.n_routed > 0 ? max_tokens : 0, WidestInput(config),
               exec),
@@ -97,7 +112,7 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
     const TitansShape shape = TitansShapeOf(c_);
     block_.resize(3 * static_cast<size_t>(shape.width()));
     block_rows_.resize(static_cast<size_t>(shape.in_width()));
-    node_.resize(static_cast<size_t>(TitansNodeFloats(shape)));
+    nodes_.resize(tokens * static_cast<size_t>(TitansNodeFloats(shape)));
   }
 }
 
@@ -144,30 +159,57 @@ void LayerStep::Ffn(const LayerWeights& layer, int n, float* x) {
 
 void LayerStep::ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n) {
   linear_.Linear(w_in, n, projected_.data());
-  DenseRows(w_gates, gates, c_.d_model, linear_.normed(), n, gates_.data());
+  const int d = c_.d_model;
+  const int64_t cost_ns = int64_t{gates} * d * n / kGateMacsPerNs;
+  ParallelRange(exec_, gates, cost_ns, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < n; ++t) {
+      DenseRows(w_gates + begin * d, static_cast<int>(end - begin), d, linear_.normed() + t * d, 1,
+                gates_.data() + t * gates + begin);
+    }
+  });
 }
 
+// Heads are independent from the convolution to the head norm: threads share them out.
 void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const LayerRow> rows) {
-  const int heads = c_.n_heads, width = Width(c_), n = static_cast<int>(rows.size());
+  const int heads = c_.n_heads, n = static_cast<int>(rows.size());
   ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
+  ParallelRange(exec_, heads, int64_t{n} * heads * kHeadStepNs, [&](int64_t begin, int64_t end) {
+    DeltaHeads(w, rows, static_cast<int>(begin), static_cast<int>(end - begin));
+  });
   for (int t = 0; t < n; ++t) {
-    float* state = rows[static_cast<size_t>(t)].at.state;
-    float* matrices = state + kConvState * 3 * width;
-    float* qkv = projected_.data() + int64_t{t} * 4 * width;
-    float* gate = gates_.data() + t * 2 * heads;
-    float* out = mixed_.data() + int64_t{t} * width;
-    ShortConv().step(qkv, w.conv, state, 3 * width, 3 * width, qkv);
-    DeltaGates(w, heads, qkv, gate);
+    const float* gate = gates_.data() + t * 2 * heads;
     for (int h = 0; h < heads; ++h) {
       gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
       gate_sums_.beta += static_cast<double>(gate[heads + h]);
+    }
+  }
+  gate_sums_.count += int64_t{n} * heads;
+}
+
+void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first,
+                           int count) {
+  const int heads = c_.n_heads, width = Width(c_);
+  for (size_t t = 0; t < rows.size(); ++t) {
+    float* state = rows[t].at.state;
+    float* matrices = state + kConvState * 3 * width;
+    float* qkv = projected_.data() + t * 4 * static_cast<size_t>(width);
+    float* gate = gates_.data() + t * 2 * static_cast<size_t>(heads);
+    float* out = mixed_.data() + t * static_cast<size_t>(width);
+    for (int part = 0; part < 3; ++part) {
+      const int at = part * width + first * kHeadDim;
+      ShortConv().step(qkv + at, w.conv + kConvWidth * at, state + at, 3 * width, count * kHeadDim,
+                       qkv + at);
+    }
+    DeltaGates(w, heads, first, count, qkv, gate);
+    for (int h = first; h < first + count; ++h) {
       const float* at = qkv + h * kHeadDim;
       GatedDelta().step(matrices + h * kHeadState, at, at + width, at + 2 * width, gate[h],
                         gate[heads + h], out + h * kHeadDim);
     }
-    GatedDelta().head_norm(out, qkv + 3 * width, w.head_norm, heads, out, nullptr);
+    float* own = out + first * kHeadDim;
+    GatedDelta().head_norm(own, qkv + 3 * width + first * kHeadDim, w.head_norm, count, own,
+                           nullptr);
   }
-  gate_sums_.count += int64_t{n} * heads;
 }
 
 // docs/layers/span_knot.md: the second phase reads the same normalised rows, and its output joins
@@ -187,56 +229,108 @@ void LayerStep::AddBranch(int token) {
   for (int i = 0; i < Width(c_); ++i) out[i] = out[i] + branch_[static_cast<size_t>(i)];
 }
 
+// Rows of one stream and one window of 16 read the same memory and each other like the nodes of a
+// tree, so threads share them out; windows of a stream go one after the other.
 void LayerStep::TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows) {
-  const TitansShape& shape = w.layer.shape;
-  const int n = static_cast<int>(rows.size());
-  ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, n);
-  auto project = [&](const float* mean, float* k, float* v) { ProjectBlock(w, mean, k, v); };
-  for (int t = 0; t < n; ++t) {
-    const auto& [at, position] = rows[static_cast<size_t>(t)];
-    TitansStep(w.layer, at.use, position, projected_.data() + int64_t{t} * shape.in_width(),
-               gates_.data() + int64_t{t} * 3 * shape.n_heads, project, block_.data(), node_.data(),
-               at.memory, at.state, mixed_.data() + int64_t{t} * shape.width());
+  ProjectIn(w.w_in, w.w_gates, 3 * w.layer.shape.n_heads, static_cast<int>(rows.size()));
+  for (size_t begin = 0; begin < rows.size();) {
+    size_t end = begin + 1;
+    while (end < rows.size() && !NextWindow(rows[end - 1], rows[end])) ++end;
+    TitansWindows(w, rows.subspan(begin, end - begin), static_cast<int>(begin));
+    begin = end;
   }
 }
 
-void LayerStep::ProjectBlock(const TitansWeights& w, const float* mean, float* k, float* v) {
+// Rows of which no stream has two windows.
+void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> rows,
+                              int first_row) {
   const TitansShape& shape = w.layer.shape;
-  block_linear_.Norm(mean, w.block_norm, 1, shape.width());
+  const auto n = static_cast<int64_t>(rows.size());
+  const int64_t floats = TitansNodeFloats(shape);
+  const auto node = [&](int64_t i) { return nodes_.data() + i * floats; };
+  const auto first_of_stream = [&](int64_t i) {
+    return i == 0 || rows[size_t(i)].at.state != rows[size_t(i - 1)].at.state;
+  };
+  for (int64_t i = 0; i < n; ++i) {
+    if (first_of_stream(i)) BeginTitans(w, rows[size_t(i)].at, rows[size_t(i)].position);
+  }
+  const int64_t cost_ns = n * shape.n_heads * kHeadStepNs;
+  ParallelRange(exec_, n, cost_ns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = first_row + i;
+      TitansPrepare(w.layer, rows[size_t(i)].position, rows[size_t(i)].at.memory,
+                    projected_.data() + row * shape.in_width(),
+                    gates_.data() + row * 3 * shape.n_heads, node(i));
+    }
+  });
+  ParallelRange(exec_, n, cost_ns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t first = i;
+      while (!first_of_stream(first)) --first;
+      const float* path[kTitansChunk];
+      for (int64_t j = first; j < i; ++j) path[j - first] = node(j);
+      TitansAttend(w.layer, rows[size_t(i)].position, rows[size_t(i)].at.state, path,
+                   static_cast<int>(i - first), node(i),
+                   mixed_.data() + (first_row + i) * shape.width());
+    }
+  });
+  for (int64_t i = 0; i < n; ++i) {
+    const auto& [at, position, memory_copy] = rows[size_t(i)];
+    TitansCommit(w.layer, at.use, position, node(i), at.memory, at.state);
+    if (memory_copy != nullptr) std::copy_n(at.memory, TitansMemoryFloats(shape), memory_copy);
+  }
+}
+
+void LayerStep::BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position) {
+  const TitansShape& shape = w.layer.shape;
+  TitansBegin(w.layer, at.use, position, at.memory, at.state);
+  if (!TitansBlockDue(shape, position, at.state, block_.data())) return;
+  block_linear_.Norm(block_.data(), w.block_norm, 1, shape.width());
   block_linear_.LinearTiles(w.w_in, 4 * shape.width() / kRowTile, RowTiles(w.w_in.rows), 1,
                             block_rows_.data(), w.w_in.rows);
-  const float* rows = block_rows_.data() + 4 * shape.width();
-  std::copy_n(rows, shape.kv_width(), k);
-  std::copy_n(rows + shape.kv_width(), shape.kv_width(), v);
+  const float* k = block_rows_.data() + 4 * shape.width();
+  TitansPutBlock(shape, k, k + shape.kv_width(), at.state);
 }
 
 void LayerStep::MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows) {
-  const int heads = c_.n_heads, width = Width(c_), n = static_cast<int>(rows.size());
+  const int heads = c_.n_heads, n = static_cast<int>(rows.size());
   ProjectIn(w.w_in, w.w_gates, 2 * heads, n);
-  for (int t = 0; t < n; ++t) {
-    float* state = rows[static_cast<size_t>(t)].at.state;
+  Mlstm().gate_cap(gates_.data(), w.gate_bias, n, 2 * heads, gates_.data());
+  ParallelRange(exec_, heads, int64_t{n} * heads * kHeadStepNs, [&](int64_t begin, int64_t end) {
+    MlstmHeads(w, rows, static_cast<int>(begin), static_cast<int>(end - begin));
+  });
+}
+
+void LayerStep::MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows, int first,
+                           int count) {
+  const int heads = c_.n_heads, width = Width(c_);
+  for (size_t t = 0; t < rows.size(); ++t) {
+    float* state = rows[t].at.state;
     float* vectors = state + heads * kHeadState;
     float* frames = vectors + heads * kHeadDim;
-    const float* qkv = projected_.data() + int64_t{t} * 4 * width;
-    float* gate = gates_.data() + t * 2 * heads;
-    float* out = mixed_.data() + int64_t{t} * width;
-    Mlstm().gate_cap(gate, w.gate_bias, 1, 2 * heads, gate);
-    for (int h = 0; h < heads; ++h) {
+    const float* qkv = projected_.data() + t * 4 * static_cast<size_t>(width);
+    const float* gate = gates_.data() + t * 2 * static_cast<size_t>(heads);
+    float* out = mixed_.data() + t * static_cast<size_t>(width);
+    for (int h = first; h < first + count; ++h) {
       const float* at = qkv + h * kHeadDim;
       Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, at, at + width,
                    at + 2 * width, gate[h], gate[heads + h], out + h * kHeadDim);
     }
-    Mlstm().head_norm(out, qkv + 3 * width, w.head_norm, 1, heads, out, nullptr);
+    const int at = first * kHeadDim;
+    Mlstm().head_norm(out + at, qkv + 3 * width + at, w.head_norm + at, 1, count, out + at,
+                      nullptr);
   }
 }
 
 void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {
   const int d_ff = w.w_in.rows / 2;
   linear_.Linear(w.w_in, n, projected_.data());
-  for (int t = 0; t < n; ++t) {
-    const float* gate = projected_.data() + int64_t{t} * 2 * d_ff;
-    Swiglu().forward(gate, gate + d_ff, d_ff, mixed_.data() + int64_t{t} * d_ff);
-  }
+  ParallelRange(exec_, n, int64_t{n} * d_ff / kGatedFloatsPerNs, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* gate = projected_.data() + t * 2 * d_ff;
+      Swiglu().forward(gate, gate + d_ff, d_ff, mixed_.data() + t * d_ff);
+    }
+  });
   linear_.Norm(mixed_.data(), w.out_norm, n, d_ff);
   linear_.Linear(w.w_out, n, delta_.data());
 }
@@ -276,7 +370,10 @@ void LayerStep::MoeFfn(const LayerWeights& layer, int n) {
 }
 
 void LayerStep::AddDelta(int n, float* x) const {
-  for (int i = 0; i < n * c_.d_model; ++i) x[i] = x[i] + delta_[static_cast<size_t>(i)];
+  const int64_t floats = int64_t{n} * c_.d_model;
+  ParallelRange(exec_, floats, floats / kAddedFloatsPerNs, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) x[i] = x[i] + delta_[static_cast<size_t>(i)];
+  });
 }
 
 }  // namespace chimera

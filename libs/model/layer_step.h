@@ -20,9 +20,10 @@ struct GateSums {
   int64_t count = 0;
 };
 
-// Norms of q and k and the gates of one token, in place: qkv [3 * width], gate holds a, then b, and
-// receives g, then beta.
-void DeltaGates(const GatedDeltaWeights& w, int heads, float* qkv, float* gate);
+// Norms of q and k and the gates of heads [first, first + count) of one token, in place: qkv
+// [3 * width], gate holds a, then b of all heads, and receives g, then beta.
+void DeltaGates(const GatedDeltaWeights& w, int heads, int first, int count, float* qkv,
+                float* gate);
 
 // What a layer keeps of a stream.
 struct LayerState {
@@ -36,6 +37,9 @@ struct LayerState {
 struct LayerRow {
   LayerState at;
   int64_t position = 0;  // tokens of the stream before it
+  // TM: receives the memory as this token leaves it, when the pass goes on beyond its window of 16
+  // and later iterations will read it; else null.
+  float* memory_copy = nullptr;
 };
 
 // What a token tree leaves in one layer and iteration until a path of it is committed: raw
@@ -67,8 +71,11 @@ class LayerStep {
  private:
   // From the normalised rows that linear_ holds to what mixed_ holds, before the output projection.
   void GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const LayerRow> rows);
+  void DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first, int count);
   void MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows);
+  void MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows, int first, int count);
   void TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows);
+  void TitansWindows(const TitansWeights& w, std::span<const LayerRow> rows, int first_row);
   void SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow> rows);
   void GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree, const float* state,
                       float* record);
@@ -79,8 +86,8 @@ class LayerStep {
                   float* record);
 
   void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
-  // Keys and values of a finished block of a TM layer.
-  void ProjectBlock(const TitansWeights& w, const float* mean, float* k, float* v);
+  // What is due before a token of a TM layer at its position.
+  void BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position);
   void AddBranch(int token);
   void FinishMixer(const LayerWeights& layer, int n, float* x);
   // x += FFN(x).
@@ -91,6 +98,7 @@ class LayerStep {
   void AddDelta(int n, float* x) const;
 
   const ModelConfig& c_;
+  ExecContext* const exec_;
   LinearStep linear_;
   std::vector<float> delta_;      // [n][d_model] what a branch adds
   std::vector<float> projected_;  // input projections of a branch
@@ -104,9 +112,9 @@ class LayerStep {
   const SpanKnot* const knot_;
   std::optional<SpanKnotScratch> sketch_;
   std::vector<float> branch_;
-  // TM: a finished block and its projection, one token's node.
+  // TM: a finished block and its projection, the nodes of the pass.
   LinearStep block_linear_;
-  std::vector<float> block_, block_rows_, node_;
+  std::vector<float> block_, block_rows_, nodes_;
   std::vector<float> walk_;  // the state a tree walk works on
   GateSums gate_sums_;
 };

@@ -75,7 +75,7 @@ void LayerStep::GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree
   ShortConv().tree(inputs, 3 * width, w.conv, state, 3 * width, tree.parents(), n, 3 * width,
                    projected, wide);
   for (int i = 0; i < n; ++i) {
-    DeltaGates(w, heads, projected + int64_t{i} * wide, gates_.data() + i * 2 * heads);
+    DeltaGates(w, heads, 0, heads, projected + int64_t{i} * wide, gates_.data() + i * 2 * heads);
   }
   const GatedDeltaNodes nodes{projected, projected + width, projected + 2 * width,
                               wide,      gates_.data(),     gates_.data() + heads,
@@ -128,12 +128,7 @@ void LayerStep::TitansTree(const TitansWeights& w, const TokenTree& tree, const 
   const TitansShape& shape = w.layer.shape;
   const int64_t floats = TitansNodeFloats(shape), first = positions[0];
   ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, tree.n_nodes());
-  TitansBegin(w.layer, at.use, first, at.memory, at.state);
-  if (TitansBlockDue(shape, first, at.state, block_.data())) {
-    float* k = block_.data() + shape.width();
-    ProjectBlock(w, block_.data(), k, k + shape.width());
-    TitansPutBlock(shape, k, k + shape.width(), at.state);
-  }
+  BeginTitans(w, at, first);
   for (int i = 0; i < tree.n_nodes(); ++i) {
     int8_t path[kTreeNodesMax];
     const float* ancestors[kTreeNodesMax];

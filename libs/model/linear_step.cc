@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/parallel_range.h"
 #include "layers/low_rank.h"
 #include "layers/rms_norm.h"
 #include "model/dense.h"
@@ -10,21 +11,15 @@
 namespace chimera {
 namespace {
 
-// Multiply-adds below which waking other threads costs more than it saves.
-constexpr int64_t kParallelMacs = 1 << 20;
+// Guesses of speed that only decide whether other threads are woken.
+constexpr int64_t kMacsPerNs = 100;
+constexpr int64_t kFloatsPerNs = 2;
 
-// Runs part(begin, end) over row tiles, on several threads when it is worth it. Every row is its
-// own sum, so the cut changes nothing.
+// Runs part(begin, end) over row tiles. Every row is its own sum, so the cut changes nothing.
 template <typename Part>
 void ForTiles(ExecContext* exec, int begin, int end, int64_t macs, const Part& part) {
-  if (exec->threads() == 1 || macs < kParallelMacs) {
-    part(begin, end);
-    return;
-  }
-  const int64_t parts = int64_t{exec->threads()} * 4, tiles = end - begin;
-  exec->ParallelFor(parts, [&](int64_t i) {
-    part(begin + static_cast<int>(tiles * i / parts),
-         begin + static_cast<int>(tiles * (i + 1) / parts));
+  ParallelRange(exec, end - begin, macs / kMacsPerNs, [&](int64_t first, int64_t last) {
+    part(begin + static_cast<int>(first), begin + static_cast<int>(last));
   });
 }
 
@@ -41,8 +36,12 @@ LinearStep::LinearStep(bool quantized, int max_tokens, int widest, ExecContext* 
 }
 
 void LinearStep::Norm(const float* in, const float* gamma, int n, int cols) {
-  RmsNorm().forward(in, gamma, n, cols, normed_.data(), nullptr);
-  Quantize(n, cols);
+  ParallelRange(exec_, n, int64_t{n} * cols / kFloatsPerNs, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * cols;
+    const int rows = static_cast<int>(end - begin);
+    RmsNorm().forward(in + at, gamma, rows, cols, normed_.data() + at, nullptr);
+    Quantize(static_cast<int>(begin), rows, cols);
+  });
 }
 
 void LinearStep::Load(const float* in, int n, int cols) {
@@ -50,13 +49,16 @@ void LinearStep::Load(const float* in, int n, int cols) {
     std::memcpy(normed_.data(), in,
                 static_cast<size_t>(n) * static_cast<size_t>(cols) * sizeof(float));
   }
-  Quantize(n, cols);
+  ParallelRange(exec_, n, int64_t{n} * cols / kFloatsPerNs, [&](int64_t begin, int64_t end) {
+    Quantize(static_cast<int>(begin), static_cast<int>(end - begin), cols);
+  });
 }
 
-void LinearStep::Quantize(int n, int cols) {
-  if (quantized_) {
-    QuantizeActivations(normed_.data(), n, cols, q_.data(), scales_.data(), sums_.data());
-  }
+void LinearStep::Quantize(int first, int n, int cols) {
+  if (!quantized_) return;
+  const int64_t at = int64_t{first} * cols, block = at / kActBlock;
+  QuantizeActivations(normed_.data() + at, n, cols, q_.data() + at, scales_.data() + block,
+                      sums_.data() + block);
 }
 
 void LinearStep::Linear(const LinearView& w, int n, float* out) {

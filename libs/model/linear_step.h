@@ -34,7 +34,8 @@ class LinearStep {
   const float* normed() const { return normed_.data(); }
 
  private:
-  void Quantize(int n, int cols);
+  // Rows [first, first + n) of normed_.
+  void Quantize(int first, int n, int cols);
 
   const bool quantized_;
   ExecContext* const exec_;

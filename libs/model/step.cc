@@ -11,53 +11,14 @@
 #include "layers/rms_norm.h"
 #include "model/dense.h"
 #include "model/layer_step.h"
+#include "model/pass_buffers.h"
 
 namespace chimera {
-
-namespace {
-
-constexpr int kWindow = 16;  // verify windows and memory writes end at its multiples
-
-// A TM layer inside the loop reads the memory of the first iteration as it was before the window.
-bool NeedsWindows(const ModelConfig& c) {
-  for (int i = c.loop.first_layer; c.loop.enabled && i <= c.loop.last_layer; ++i) {
-    if (c.layers[static_cast<size_t>(i)] == LayerKind::kTitans) return true;
-  }
-  return false;
-}
-
-// What a window leaves in every layer and iteration until a path is committed.
-struct TreeRecords {
-  TreeRecords(const ModelConfig& c, int loops) : config(c) {
-    for (int iteration = 0; iteration < loops; ++iteration) {
-      for (int i = 0; i < c.n_layers; ++i) {
-        if (iteration > 0 && !c.loop.Contains(i)) continue;
-        const LayerKind kind = c.layers[static_cast<size_t>(i)];
-        floats.emplace_back(static_cast<size_t>(TreeRecordFloats(c, kind, kTreeNodesMax)));
-      }
-    }
-  }
-  float* At(int layer, int iteration) {
-    const int looped = config.loop.last_layer - config.loop.first_layer + 1;
-    const int index = iteration == 0 ? layer
-                                     : config.n_layers + (iteration - 1) * looped +
-                                           (layer - config.loop.first_layer);
-    return floats[static_cast<size_t>(index)].data();
-  }
-
-  const ModelConfig& config;
-  std::vector<std::vector<float>> floats;
-};
-
-}  // namespace
 
 // Buffers for kPrefillMax tokens, and the passes over them.
 struct Stepper::Scratch {
   Scratch(const Model& m, ExecContext* exec)
-      : model(m),
-        c(m.shape()),
-        windows(NeedsWindows(m.shape())),
-        layer(m.shape(), m.knot(), kPrefillMax, exec) {
+      : model(m), c(m.shape()), copies(m.shape()), layer(m.shape(), m.knot(), kPrefillMax, exec) {
     const size_t floats = static_cast<size_t>(kPrefillMax) * static_cast<size_t>(c.d_model);
     for (auto* buffer : {&x, &hidden}) buffer->resize(floats);
     if (c.loop.enabled) {
@@ -78,21 +39,25 @@ struct Stepper::Scratch {
     }
   }
 
-  // Rows of x through some layers: those of the n active rows.
-  void Layers(int first, int last, int iteration, int n) {
-    for (int i = first; i <= last; ++i) {
-      const LayerWeights& weights = model.weights().layers()[static_cast<size_t>(i)];
-      if (tree != nullptr) {
-        layer.RunTree(weights, *tree, StateAt(0, i, iteration), positions.data(),
-                      records->At(i, iteration), x.data());
-        continue;
-      }
-      for (int r = 0; r < n; ++r) {
-        const auto row = static_cast<size_t>(active[static_cast<size_t>(r)]);
-        layer_rows[static_cast<size_t>(r)] = {StateAt(row, i, iteration), positions[row]};
-      }
-      layer.Run(weights, std::span(layer_rows).first(static_cast<size_t>(n)), x.data());
+  // The active rows of x through a layer.
+  void RunLayer(int i, int iteration) {
+    const LayerWeights& weights = model.weights().layers()[static_cast<size_t>(i)];
+    if (tree != nullptr) {
+      layer.RunTree(weights, *tree, StateAt(0, i, iteration), positions.data(),
+                    records->At(i, iteration), x.data());
+      return;
     }
+    for (int r = 0; r < n_active; ++r) {
+      const auto row = static_cast<size_t>(active[static_cast<size_t>(r)]);
+      LayerRow& out = layer_rows[static_cast<size_t>(r)];
+      out = {StateAt(row, i, iteration), positions[row]};
+      if (window_of[row] < 0) continue;
+      float* const copy = copies.At(i, window_of[row]);
+      if (copy == nullptr) continue;
+      if (iteration > 0) out.at.memory = copy;
+      if (iteration == 0 && window_of[row] != window_of[row + 1]) out.memory_copy = copy;
+    }
+    layer.Run(weights, std::span(layer_rows).first(static_cast<size_t>(n_active)), x.data());
   }
 
   LayerState StateAt(size_t row, int i, int iteration) const {
@@ -101,66 +66,96 @@ struct Stepper::Scratch {
             iteration == 0 ? TitansUse::kWrite : TitansUse::kReadOnly, row_fields[row]};
   }
 
-  void ActivateAll(int n) {
-    for (int r = 0; r < n; ++r) active[static_cast<size_t>(r)] = r;
+  // Rows [first, first + tokens.size()), of which SetRow was told. Their hidden vectors are there
+  // when Advance has returned true.
+  void Start(int first, std::span<const int32_t> tokens) {
+    at = {.first = first, .end = first + static_cast<int>(tokens.size())};
+    std::fill(residuals.begin() + at.first, residuals.begin() + at.end, 0.0f);
+    ActivateAll();
+    Embed(tokens);
+    if (InLoop(0)) EnterLoop();
+  }
+
+  // One layer of one iteration.
+  bool Advance() {
+    RunLayer(at.layer, at.iteration);
+    if (InLoop(at.layer) && at.layer == c.loop.last_layer) {
+      EndIteration();
+      ++at.iteration;
+      if (StartIteration()) {
+        at.layer = c.loop.first_layer;
+        return false;
+      }
+      LeaveLoop();
+    }
+    ++at.layer;
+    if (at.layer == c.n_layers) {
+      Finish();
+      return true;
+    }
+    if (InLoop(at.layer) && at.layer == c.loop.first_layer) EnterLoop();
+    return false;
+  }
+
+  bool InLoop(int i) const { return c.loop.enabled && c.loop.Contains(i); }
+
+  void ActivateAll() {
+    n_active = at.end - at.first;
+    for (int r = 0; r < n_active; ++r) active[static_cast<size_t>(r)] = at.first + r;
   }
 
   // math-backbone 4.2: u = Abar h + Bbar e, h = layers(u). x is the output of the prelude on entry,
   // h of every token on return. A token that stops holds its states of later iterations.
-  void RunLoop(int n) {
+  void EnterLoop() {
+    RmsNorm().forward(x.data(), model.weights().loop().norm, n_active, c.d_model,
+                      RowOf(e, at.first), nullptr);
+    StartIteration();
+  }
+
+  // False when no token runs it.
+  bool StartIteration() {
     const LoopWeights& w = model.weights().loop();
-    RmsNorm().forward(x.data(), w.norm, n, c.d_model, e.data(), nullptr);
-    for (int iteration = 0;; ++iteration) {
-      int running = 0;
-      for (int t = 0; t < n; ++t) {
-        if (loops[size_t(t)] > iteration) active[size_t(running++)] = t;
-      }
-      if (running == 0) break;
-      for (int i = 0; i < running; ++i) {
-        const auto t = static_cast<size_t>(active[size_t(i)]);
-        Loop().inject(iteration == 0 ? nullptr : h.data() + t * RowFloats(),
-                      e.data() + t * RowFloats(), w.abar.data(), w.bbar.data(), 1, c.d_model,
-                      x.data() + static_cast<size_t>(i) * RowFloats());
-      }
-      Layers(c.loop.first_layer, c.loop.last_layer, iteration, running);
-      for (int i = 0; i < running; ++i) {
-        const auto t = static_cast<size_t>(active[size_t(i)]);
-        const float* after = x.data() + static_cast<size_t>(i) * RowFloats();
-        float* before = h.data() + t * RowFloats();
-        // Only a token that may stop, and the last of a stream for telemetry, need the change.
-        if (iteration > 0 && (exits[t] || IsLast(t, n))) {
-          Loop().relative_change(after, before, 1, c.d_model, &residuals[t]);
-          if (exits[t] && residuals[t] < c.loop.exit_threshold) {
-            loops[t] = static_cast<uint8_t>(iteration + 1);
-          }
+    n_active = 0;
+    for (int t = at.first; t < at.end; ++t) {
+      if (loops[size_t(t)] > at.iteration) active[size_t(n_active++)] = t;
+    }
+    for (int i = 0; i < n_active; ++i) {
+      const int t = active[size_t(i)];
+      Loop().inject(at.iteration == 0 ? nullptr : RowOf(h, t), RowOf(e, t), w.abar.data(),
+                    w.bbar.data(), 1, c.d_model, RowOf(x, i));
+    }
+    return n_active > 0;
+  }
+
+  void EndIteration() {
+    for (int i = 0; i < n_active; ++i) {
+      const auto t = static_cast<size_t>(active[size_t(i)]);
+      float* before = RowOf(h, static_cast<int>(t));
+      // Only a token that may stop, and the last of a stream for telemetry, need the change.
+      if (at.iteration > 0 && (exits[t] || IsLast(t))) {
+        Loop().relative_change(RowOf(x, i), before, 1, c.d_model, &residuals[t]);
+        if (exits[t] && residuals[t] < c.loop.exit_threshold) {
+          loops[t] = static_cast<uint8_t>(at.iteration + 1);
         }
-        std::memcpy(before, after, RowBytes());
       }
+      std::memcpy(before, RowOf(x, i), RowBytes());
     }
-    ActivateAll(n);
-    std::memcpy(x.data(), h.data(), static_cast<size_t>(n) * RowBytes());
   }
 
-  bool IsLast(size_t row, int n) const {
-    return row + 1 == static_cast<size_t>(n) || streams[row + 1] != streams[row];
+  void LeaveLoop() {
+    at.iteration = 0;
+    ActivateAll();
+    std::memcpy(x.data(), RowOf(h, at.first), static_cast<size_t>(n_active) * RowBytes());
   }
 
-  // Tokens whose streams, positions, loops, exits and fields are set; their hidden vectors go to
-  // out.
-  void Pass(std::span<const int32_t> tokens, float* out) {
-    const int n = static_cast<int>(tokens.size());
-    std::fill_n(residuals.begin(), n, 0.0f);
-    ActivateAll(n);
-    Embed(tokens);
-    if (c.loop.enabled) {
-      Layers(0, c.loop.first_layer - 1, 0, n);
-      RunLoop(n);
-      Layers(c.loop.last_layer + 1, c.n_layers - 1, 0, n);
-    } else {
-      Layers(0, c.n_layers - 1, 0, n);
-    }
-    last_row = n - 1;
-    RmsNorm().forward(x.data(), model.weights().final_norm(), n, c.d_model, out, nullptr);
+  void Finish() {
+    last_row = at.end - 1;
+    RmsNorm().forward(x.data(), model.weights().final_norm(), n_active, c.d_model,
+                      RowOf(hidden, at.first), nullptr);
+  }
+
+  bool IsLast(size_t row) const {
+    return row + 1 == static_cast<size_t>(at.end) || streams[row + 1] != streams[row];
   }
 
   void SetRow(size_t row, const Row& from, int64_t position) {
@@ -173,48 +168,70 @@ struct Stepper::Scratch {
     row_fields[row] = from.fields != nullptr ? from.fields : &fields;
   }
 
-  // How many rows of a stream fit one pass.
-  size_t RowsMax(const BraidState& state) const {
-    return windows ? static_cast<size_t>(kWindow - state.position() % kWindow) : kPrefillMax;
-  }
-
-  // The tokens of a chain, `each` iterations a token; the state moves on.
-  std::span<const float> Chain(BraidState* state, std::span<const int32_t> tokens,
-                               std::span<const uint8_t> each) {
-    tree = nullptr;
-    for (size_t begin = 0; begin < tokens.size();) {
-      const int64_t first = state->position();
-      const size_t n = std::min(tokens.size() - begin, RowsMax(*state));
-      for (size_t t = 0; t < n; ++t) {
-        SetRow(t, {.state = state, .loops = each[begin + t]}, first + static_cast<int64_t>(t));
-      }
-      Pass(tokens.subspan(begin, n), hidden.data() + begin * RowFloats());
-      state->set_position(first + static_cast<int64_t>(n));
-      begin += n;
-    }
-    return std::span<const float>(hidden).first(tokens.size() * RowFloats());
-  }
-
+  // All rows, in as few passes as the copies of memories allow.
   std::span<const float> Batch(std::span<const Row> rows) {
-    tree = nullptr;
-    size_t first = 0;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (rows[r].state != rows[first].state) first = r;
-      CHIMERA_CHECK(r - first < RowsMax(*rows[r].state));
-      SetRow(r, rows[r], rows[r].state->position() + static_cast<int64_t>(r - first));
-      batch_tokens[r] = rows[r].token;
+    for (size_t begin = 0; begin < rows.size();) {
+      begin = StartRows(rows, begin);
+      while (!Advance()) {
+      }
+      MoveOn();
     }
-    Pass(std::span<const int32_t>(batch_tokens).first(rows.size()), hidden.data());
-    for (const Row& row : rows) row.state->set_position(row.state->position() + 1);
-    return std::span<const float>(hidden).first(rows.size() * RowFloats());
+    return Hidden(rows.size());
   }
 
+  // Starts a pass over as many of rows [begin, rows.size()) as the copies allow; returns their end.
+  size_t StartRows(std::span<const Row> rows, size_t begin) {
+    tree = nullptr;
+    bool looped = false;
+    for (const Row& row : rows) looped |= row.loops != 1 && copies.needed();
+    size_t end = begin;
+    int windows = 0;  // ended within the pass
+    for (size_t first = begin; end < rows.size(); ++end) {
+      if (rows[end].state != rows[first].state) first = end;
+      const int64_t position = rows[end].state->position() + static_cast<int64_t>(end - first);
+      const bool next = looped && end > first && position % kWindow == 0;
+      if (next && windows == kWindowsKept) break;
+      windows += next;
+      SetRow(end, rows[end], position);
+      batch_tokens[end] = rows[end].token;
+    }
+    NumberWindows(begin, end, looped);
+    Start(static_cast<int>(begin),
+          std::span<const int32_t>(batch_tokens).subspan(begin, end - begin));
+    return end;
+  }
+
+  // Of all streams of a finished pass.
+  void MoveOn() {
+    for (int r = at.first; r < at.end; ++r) {
+      streams[size_t(r)]->set_position(positions[size_t(r)] + 1);
+    }
+  }
+
+  std::span<const float> Hidden(size_t rows) const {
+    return std::span<const float>(hidden).first(rows * RowFloats());
+  }
+
+  // window_of: the copy that a row's window leaves, -1 where the pass ends with it.
+  void NumberWindows(size_t begin, size_t end, bool looped) {
+    int next = 0;
+    window_of[end] = -1;
+    for (size_t r = end; r-- > begin;) {
+      const bool more = r + 1 < end && streams[r + 1] == streams[r];
+      const bool border = more && positions[r + 1] % kWindow == 0;
+      window_of[r] = !looped || !more ? -1 : border ? next++ : window_of[r + 1];
+    }
+  }
+
+  float* RowOf(std::vector<float>& rows, int row) const {
+    return rows.data() + int64_t{row} * c.d_model;
+  }
   size_t RowFloats() const { return static_cast<size_t>(c.d_model); }
   size_t RowBytes() const { return RowFloats() * sizeof(float); }
 
   const Model& model;
   const ModelConfig& c;
-  const bool windows;  // passes end at positions divisible by 16
+  MemoryCopies copies;
   LayerStep layer;
   std::vector<float> x, hidden;
   std::vector<float> e, h;  // of the loop: its feed and its state
@@ -225,8 +242,16 @@ struct Stepper::Scratch {
   std::array<bool, kPrefillMax> exits;
   std::array<float, kPrefillMax> residuals{};
   std::array<const SpanFields*, kPrefillMax> row_fields;
+  std::array<int, kPrefillMax + 1> window_of;
   std::array<int32_t, kPrefillMax> batch_tokens;
+  // Where a pass stands: the layer that runs next.
+  struct Cursor {
+    int first = 0, end = 0;  // rows
+    int layer = 0, iteration = 0;
+  };
+  Cursor at;
   std::array<int, kPrefillMax> active;  // rows of the running iteration
+  int n_active = 0;
   std::array<LayerRow, kPrefillMax> layer_rows;
   SpanFields fields;
   int last_row = 0;
@@ -248,9 +273,12 @@ std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops
 
 std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens,
                                         std::span<const uint8_t> loops) {
-  CHIMERA_CHECK(!tokens.empty() && tokens.size() <= size_t{kPrefillMax} &&
-                loops.size() == tokens.size());
-  return scratch_->Chain(state, tokens, loops);
+  CHIMERA_CHECK(loops.size() == tokens.size() && tokens.size() <= size_t{kPrefillMax});
+  std::array<Row, kPrefillMax> rows;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    rows[t] = {.state = state, .token = tokens[t], .loops = loops[t]};
+  }
+  return Batch(std::span<const Row>(rows).first(tokens.size()));
 }
 
 std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens,
@@ -277,8 +305,10 @@ std::span<const float> Stepper::Tree(BraidState* state, const TokenTree& tree,
     CHIMERA_CHECK(state->position() % kWindow + tree.depth(i) < kWindow);
     s.SetRow(size_t(i), {.state = state, .loops = each}, state->position() + tree.depth(i));
   }
-  s.Pass(tokens, s.hidden.data());
-  return std::span<const float>(s.hidden).first(tokens.size() * s.RowFloats());
+  s.Start(0, tokens);
+  while (!s.Advance()) {
+  }
+  return s.Hidden(tokens.size());
 }
 
 void Stepper::SetFields(const SpanFields& fields) { scratch_->fields = fields; }
@@ -305,8 +335,19 @@ std::span<const float> Stepper::Batch(std::span<const Row> rows) {
   return scratch_->Batch(rows);
 }
 
-int Stepper::RowsMax(const BraidState& state) const {
-  return static_cast<int>(scratch_->RowsMax(state));
+void Stepper::Start(std::span<const Row> rows) {
+  CHIMERA_CHECK(!rows.empty() && rows.size() <= size_t{kPrefillMax});
+  CHIMERA_CHECK(scratch_->StartRows(rows, 0) == rows.size());
+}
+
+bool Stepper::Advance() {
+  if (!scratch_->Advance()) return false;
+  scratch_->MoveOn();
+  return true;
+}
+
+std::span<const float> Stepper::Rows() const {
+  return scratch_->Hidden(static_cast<size_t>(scratch_->at.end));
 }
 
 int Stepper::loops_run() const { return loops_run(scratch_->last_row); }
@@ -331,7 +372,7 @@ GateMeans Stepper::TakeGateMeans() {
   GateSums& sums = scratch_->layer.gate_sums();
   if (sums.count == 0) return {};
   const auto count = static_cast<double>(sums.count);
-  const GateMeans means{sums.alpha / count, sums.beta / count};
+  const GateMeans means{sums.alpha / count, sums.beta / count, sums.count};
   sums = {};
   return means;
 }

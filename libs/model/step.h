@@ -18,6 +18,7 @@ namespace chimera {
 struct GateMeans {
   double alpha = 0;
   double beta = 0;
+  int64_t count = 0;  // gates they are the means of
 };
 
 // Scratch of a running stream. Everything is allocated in the constructor; Step and Prefill never
@@ -52,11 +53,15 @@ class Stepper {
     const SpanFields* fields = nullptr;  // null: those of SetFields
   };
   // Advances several streams in one pass of 1..kPrefillMax rows. Rows of one stream stand together,
-  // in order, at most RowsMax of them. Returns the hidden vectors row by row, the same bits as Step
-  // gives each stream alone.
+  // in order. Returns the hidden vectors row by row, the same bits as Step gives each stream alone.
   std::span<const float> Batch(std::span<const Row> rows);
-  // How many rows of this stream a pass may hold from where it stands.
-  int RowsMax(const BraidState& state) const;
+
+  // Batch in slices, for a pass that lets others go first: Start, Advance until it returns true,
+  // one layer of one iteration a call, then Rows. The rows are of one stream. No other call may
+  // come in between; until the end the state is neither here nor there.
+  void Start(std::span<const Row> rows);
+  bool Advance();
+  std::span<const float> Rows() const;
 
   // Verifies a window: the hidden vectors of all nodes of a tree, node i after the text so far and
   // the path to it, bit for bit what Step gives along each path with the same loops. The window may

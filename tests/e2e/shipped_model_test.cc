@@ -4,12 +4,14 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 #include "base/file.h"
 #include "model/layout.h"
 #include "model/model_testing.h"
 #include "model/repack.h"
+#include "model/step.h"
 #include "train/ablation.h"
 #include "train/eval.h"
 
@@ -43,6 +45,32 @@ TEST(ShippedModel, SignatureIsUnchanged) {
     ExecContext exec(threads);
     EXPECT_EQ(ModelSignature(*model, &exec) + "\n", *expected) << threads << " threads";
   }
+}
+
+// A prompt in passes of 64 rows, where two threads share every part of a pass out and windows of 16
+// end inside it, leaves what one thread leaves token by token.
+TEST(ShippedModel, LongPassesOnTwoThreadsEqualSteps) {
+  const auto model = Shipped();
+  ASSERT_NE(model, nullptr);
+  ExecContext one(1), two(2);
+  Stepper steps(*model, &one), passes(*model, &two);
+  BraidState by_step(model->shape(), 3), by_pass(model->shape(), 3);
+  const auto d = static_cast<size_t>(model->shape().d_model);
+  for (int pass = 0; pass < 5; ++pass) {
+    std::vector<int32_t> tokens;
+    for (int t = 0; t < Stepper::kPrefillMax - pass; ++t) {
+      tokens.push_back((pass * 64 + t) * 31 % 4096);
+    }
+    const std::span<const float> rows = passes.Prefill(&by_pass, tokens);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const std::span<const float> want = steps.Step(&by_step, tokens[t]);
+      ASSERT_EQ(std::memcmp(rows.data() + t * d, want.data(), d * sizeof(float)), 0)
+          << "token " << t << " of pass " << pass;
+    }
+  }
+  EXPECT_EQ(
+      std::memcmp(by_pass.floats().data(), by_step.floats().data(), by_step.floats().size_bytes()),
+      0);
 }
 
 // In base 3 its trits take five sixths (narrow matrices pad, wide ones take four fifths), and it

@@ -1,0 +1,109 @@
+#include "cluster/pass_engine.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace chimera {
+namespace {
+
+void Add(const GateMeans& more, GateMeans* sum) {
+  const int64_t count = sum->count + more.count;
+  if (count == 0) return;
+  const double share = static_cast<double>(more.count) / static_cast<double>(count);
+  sum->alpha += share * (more.alpha - sum->alpha);
+  sum->beta += share * (more.beta - sum->beta);
+  sum->count = count;
+}
+
+}  // namespace
+
+PassEngine::PassEngine(std::shared_ptr<const Model> model, ExecContext* exec)
+    : model_(std::move(model)), steps_(*model_, exec), prompts_(*model_, exec) {
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  rows_.reserve(Stepper::kPrefillMax);
+  // Steps may run between a prompt's last layer and its head.
+  head_in_.resize(2 * Stepper::kPrefillMax * d_model);
+  head_out_.resize(kHeadRowsMax * vocab_size);
+  head_to_.reserve(2 * Stepper::kPrefillMax);
+}
+
+void PassEngine::RunSteps(std::span<PassJob* const> jobs) {
+  rows_.clear();
+  for (const PassJob* job : jobs) rows_.insert(rows_.end(), job->rows.begin(), job->rows.end());
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const float* hidden = steps_.Batch(rows_).data();
+  int end = 0;
+  for (PassJob* job : jobs) {
+    const int n = static_cast<int>(job->rows.size());
+    Collect(job, 0, n, hidden + static_cast<size_t>(end) * d_model);
+    end += n;
+    job->loops_run = steps_.loops_run(end - 1);
+    job->residual = steps_.residual(end - 1);
+  }
+  Add(steps_.TakeGateMeans(), &jobs[0]->gates);
+  RunHead();
+}
+
+void PassEngine::StartPrompt(PassJob* job, int begin, int rows_max) {
+  const int end = std::min(begin + rows_max, static_cast<int>(job->rows.size()));
+  CHIMERA_CHECK(!prompt_.has_value() && begin < end);
+  prompt_ = {job, begin, end};
+  prompts_.Start(job->rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+}
+
+bool PassEngine::AdvancePrompt() {
+  Prompt& p = *prompt_;
+  if (!p.layers_done) {
+    p.layers_done = prompts_.Advance();
+    if (!p.layers_done) return false;
+    Collect(p.job, p.begin, p.end, prompts_.Rows().data());
+    p.job->loops_run = prompts_.loops_run();
+    p.job->residual = prompts_.residual();
+    Add(prompts_.TakeGateMeans(), &p.job->gates);
+    if (!head_to_.empty()) return false;
+  }
+  RunHead();
+  return true;
+}
+
+void PassEngine::Collect(PassJob* job, int begin, int end, const float* hidden) {
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  for (size_t w = 0; w < job->wanted.size(); ++w) {
+    const int row = job->wanted[w];
+    if (row < begin || row >= end) continue;
+    const float* from = hidden + static_cast<size_t>(row - begin) * d_model;
+    std::copy_n(from, d_model, job->hidden + w * d_model);
+    std::copy_n(from, d_model, head_in_.data() + head_to_.size() * d_model);
+    head_to_.push_back(job->logits + w * vocab_size);
+  }
+}
+
+void PassEngine::RunHead() {
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  for (size_t begin = 0; begin < head_to_.size(); begin += kHeadRowsMax) {
+    const size_t n = std::min<size_t>(kHeadRowsMax, head_to_.size() - begin);
+    const float* in = head_in_.data() + begin * d_model;
+    if (n == 1) {
+      Head(in, 1, head_to_[begin]);
+      continue;
+    }
+    Head(in, static_cast<int>(n), head_out_.data());
+    for (size_t i = 0; i < n; ++i) {
+      std::copy_n(head_out_.data() + i * vocab_size, vocab_size, head_to_[begin + i]);
+    }
+  }
+  head_to_.clear();
+}
+
+void PassEngine::Head(const float* hidden, int n, float* logits) {
+  const auto rows = static_cast<size_t>(n);
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  steps_.Logits({hidden, rows * d_model}, n, {logits, rows * vocab_size});
+}
+
+}  // namespace chimera

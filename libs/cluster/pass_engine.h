@@ -1,0 +1,77 @@
+// Runs passes over one model for its streams: steps of several streams as the rows of one pass, a
+// prompt in slices of one layer, the head of all rows that want it together. Internal to
+// pass_scheduler.cc, which sees to it that one call runs at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/exec_context.h"
+#include "model/model.h"
+#include "model/step.h"
+
+namespace chimera {
+
+inline constexpr int kHeadRowsMax = 16;  // rows of one product with the head
+
+// Rows of one stream, in order, which its state moves on by. Borrowed until the job is done.
+struct PassJob {
+  std::span<const Stepper::Row> rows;  // 1..kPrefillMax
+  std::span<const int> wanted;         // rows whose distribution is asked for, ascending
+  float* hidden = nullptr;             // [wanted][d_model], receives their normalised vectors
+  float* logits = nullptr;             // [wanted][vocab_size]
+  // Of the last row.
+  int loops_run = 1;
+  float residual = 0.0f;
+  // Of its passes; the first job of a pass has those of all.
+  GateMeans gates;
+};
+
+// Thread-compatible.
+class PassEngine {
+ public:
+  PassEngine(std::shared_ptr<const Model> model, ExecContext* exec);
+
+  const Model& model() const { return *model_; }
+
+  // All rows of all jobs in one pass: at most kPrefillMax.
+  void RunSteps(std::span<PassJob* const> jobs);
+
+  // A prompt from its row `begin` on, at most rows_max rows; Advance runs one layer, or the head,
+  // and is true at the end of the chunk. Only one prompt is on its way at a time; Drop forgets it,
+  // and its state is lost.
+  void StartPrompt(PassJob* job, int begin, int rows_max);
+  bool AdvancePrompt();
+  void DropPrompt() { prompt_.reset(); }
+  // Rows [begin, end) are those of the chunk.
+  int prompt_end() const { return prompt_->end; }
+  int prompt_rows() const { return prompt_->end - prompt_->begin; }
+
+  // Logits of hidden rows, [n][d_model] to [n][vocab_size].
+  void Head(const float* hidden, int n, float* logits);
+
+ private:
+  struct Prompt {
+    PassJob* job;
+    int begin, end;
+    bool layers_done = false;
+  };
+
+  // The wanted rows of a job among rows [begin, end) of its own, found at hidden + (row - begin).
+  void Collect(PassJob* job, int begin, int end, const float* hidden);
+  void RunHead();
+
+  const std::shared_ptr<const Model> model_;
+  Stepper steps_;
+  Stepper prompts_;
+  std::vector<Stepper::Row> rows_;
+  std::optional<Prompt> prompt_;
+  // What RunHead computes: hidden rows side by side, and where their logits go.
+  std::vector<float> head_in_, head_out_;
+  std::vector<float*> head_to_;
+};
+
+}  // namespace chimera

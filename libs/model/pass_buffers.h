@@ -1,0 +1,68 @@
+// What a pass keeps beside its rows: memories as windows left them, and what a tree leaves for its
+// commit. Internal to step.cc. Allocated in the constructors only.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/layer_shapes.h"
+#include "model/layer_step.h"
+
+namespace chimera {
+
+inline constexpr int kWindow = 16;  // verify windows and memory writes end at its multiples
+// Windows of one pass that may end before the pass does, over all streams.
+inline constexpr int kWindowsKept = 4;
+
+// Later iterations of a TM layer read the memory of the first one as their window left it, which
+// a pass that goes on beyond the window has to keep.
+class MemoryCopies {
+ public:
+  explicit MemoryCopies(const ModelConfig& c)
+      : floats_(0), slots_(static_cast<size_t>(c.n_layers)) {
+    int n = 0;
+    for (int i = c.loop.first_layer; c.loop.enabled && i <= c.loop.last_layer; ++i) {
+      if (c.layers[static_cast<size_t>(i)] != LayerKind::kTitans) continue;
+      slots_[static_cast<size_t>(i)] = ++n;
+    }
+    if (n > 0) floats_ = TitansMemoryFloats(TitansShapeOf(c));
+    copies_.resize(static_cast<size_t>(n * kWindowsKept * floats_));
+  }
+
+  bool needed() const { return floats_ > 0; }
+  // Null when the layer keeps none.
+  float* At(int layer, int window) {
+    const int64_t slot = slots_[static_cast<size_t>(layer)];
+    return slot == 0 ? nullptr : copies_.data() + ((slot - 1) * kWindowsKept + window) * floats_;
+  }
+
+ private:
+  int64_t floats_;
+  std::vector<int64_t> slots_;  // of the layers: 0 is none
+  std::vector<float> copies_;
+};
+
+// What a window leaves in every layer and iteration until a path is committed.
+struct TreeRecords {
+  TreeRecords(const ModelConfig& c, int loops) : config(c) {
+    for (int iteration = 0; iteration < loops; ++iteration) {
+      for (int i = 0; i < c.n_layers; ++i) {
+        if (iteration > 0 && !c.loop.Contains(i)) continue;
+        const LayerKind kind = c.layers[static_cast<size_t>(i)];
+        floats.emplace_back(static_cast<size_t>(TreeRecordFloats(c, kind, kTreeNodesMax)));
+      }
+    }
+  }
+  float* At(int layer, int iteration) {
+    const int looped = config.loop.last_layer - config.loop.first_layer + 1;
+    const int index = iteration == 0 ? layer
+                                     : config.n_layers + (iteration - 1) * looped +
+                                           (layer - config.loop.first_layer);
+    return floats[static_cast<size_t>(index)].data();
+  }
+
+  const ModelConfig& config;
+  std::vector<std::vector<float>> floats;
+};
+
+}  // namespace chimera
