@@ -2,7 +2,8 @@
 # Installs what is missing, builds and tests everything. This is what .ci/run calls.
 #   ./test.sh          release build with unit, golden, end-to-end and tidy tests, then the unit
 #                      tests of the libraries under AddressSanitizer and UBSan
-#   ./test.sh --full   adds ThreadSanitizer and the long walks
+#   ./test.sh --full   adds ThreadSanitizer, the kernels on 64-bit ARM and WebAssembly, and the long
+#                      walks
 # CHIMERA_DATA_DIR names the folder with the sample texts (default: ../shared/data when it is
 # there); tests that need it are skipped without it. In the same way CHIMERA_CHARTCHECK names the
 # program that renders the chart (default: ../shared/tools/chartcheck/chartcheck). CHIMERA_JOBS
@@ -15,7 +16,7 @@ case ${1:-} in
   '') ;;
   --full) full=yes ;;
   *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     [ "$1" = --help ] && exit 0
     exit 2
     ;;
@@ -120,6 +121,15 @@ if [ -n "$full" ]; then
   # oneDNN and OpenMP are not instrumented; what runs on them is left out.
   export TSAN_OPTIONS=halt_on_error=1
   run tsan -L unit -E 'Matmul|Trainer|Training|Network'
+  say "kernels: packages"
+  scripts/install_packages.sh cross
+  say "kernels: this processor, aarch64, wasm32"
+  if scripts/check_kernels.sh >build/kernels.log 2>&1; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+  sed 's/^/         /' build/kernels.log
   run release -L long
 fi
 

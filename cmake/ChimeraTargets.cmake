@@ -35,29 +35,35 @@ function(chimera_test name)
     DISCOVERY_MODE PRE_TEST)
 endfunction()
 
-# chimera_isa_body(library body.cc [EXTRA_AVX512 flags])
-#   Adds body.cc to the library once per instruction set, as namespace CHIMERA_ISA (baseline, avx2,
-#   avx512). Bodies use no templates or inline functions with external linkage: one copy compiled for
-#   AVX-512 must never be linked into code that runs elsewhere.
+# chimera_isa_body(library body.cc [DOT])
+#   Adds body.cc to chimera_<library> once per instruction set, as namespace CHIMERA_ISA: baseline, and
+#   avx2 and avx512 on x86-64. DOT adds the levels that have nothing but an int8 dot product of their
+#   own: avxvnni (VEX form) and avxvnni_evex (the same code for machines with AVX-512 VNNI), or neondot
+#   on aarch64. Bodies use no templates or inline functions with external linkage: one copy compiled
+#   for AVX-512 must never be linked into code that runs elsewhere.
 function(chimera_isa_body library body)
-  cmake_parse_arguments(ARG "" "" "EXTRA_AVX512" ${ARGN})
+  cmake_parse_arguments(ARG "DOT" "" "" ${ARGN})
   get_filename_component(stem ${body} NAME_WE)
   set(isas baseline)
+  set(flags_avx2 -mavx2 -mf16c)
+  set(flags_avx512 -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512)
+  set(flags_avxvnni ${flags_avx2} -mavxvnni)
+  set(flags_avxvnni_evex ${flags_avx2} -mavx512vl -mavx512vnni -mprefer-vector-width=256)
+  set(flags_neondot -march=armv8.2-a+dotprod)
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
     list(APPEND isas avx2 avx512)
+    if(ARG_DOT)
+      list(APPEND isas avxvnni avxvnni_evex)
+    endif()
+  elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND ARG_DOT)
+    list(APPEND isas neondot)
   endif()
   foreach(isa ${isas})
     set(object chimera_${library}_${stem}_${isa})
     add_library(${object} OBJECT ${body})
     target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR}/libs)
     target_compile_definitions(${object} PRIVATE CHIMERA_ISA=${isa} CHIMERA_ISA_${isa})
-    target_compile_options(${object} PRIVATE -O3)
-    if(isa STREQUAL "avx2")
-      target_compile_options(${object} PRIVATE -mavx2 -mf16c)
-    elseif(isa STREQUAL "avx512")
-      target_compile_options(${object} PRIVATE -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512
-                             ${ARG_EXTRA_AVX512})
-    endif()
+    target_compile_options(${object} PRIVATE -O3 ${flags_${isa}})
     target_sources(chimera_${library} PRIVATE $<TARGET_OBJECTS:${object}>)
   endforeach()
 endfunction()

@@ -2,14 +2,15 @@
 # Installs the Debian packages of packages.txt whose command or header is missing.
 #   scripts/install_packages.sh [build]   what the product needs (the default)
 #   scripts/install_packages.sh test      that, and what the tests need
+#   scripts/install_packages.sh cross     what scripts/check_kernels.sh needs
 # Needs root or sudo only when something is missing; without either it prints the line to run.
 set -eu
 here=$(dirname "$0")
 wanted=${1:-build}
 case $wanted in
-  build | test) ;;
+  build | test | cross) ;;
   *)
-    echo "usage: $0 [build|test]" >&2
+    echo "usage: $0 [build|test|cross]" >&2
     exit 2
     ;;
 esac
@@ -33,7 +34,10 @@ while read -r package probe group; do
   case $package in
     '' | '#'*) continue ;;
   esac
-  [ "$group" = test ] && [ "$wanted" = build ] && continue
+  case $wanted:$group in
+    build:build | test:build | test:test | cross:cross) ;;
+    *) continue ;;
+  esac
   has "$probe" || missing="$missing $package"
 done <"$here/packages.txt"
 

@@ -1,38 +1,60 @@
 #include "base/cpu.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 namespace chimera {
 namespace {
 
-Isa MachineIsa() {
+// What the machine has, whatever the environment says.
+bool MachineHas(Isa isa) {
+  switch (isa) {
+    case Isa::kBaseline:
+      return true;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vnni")) {
-    return Isa::kAvx512;
-  }
-  if (__builtin_cpu_supports("avx2")) return Isa::kAvx2;
+    case Isa::kAvx2:
+      return __builtin_cpu_supports("avx2");
+    case Isa::kAvxVnni:
+      return MachineHas(Isa::kAvx512) || HasVexVnni();
+    case Isa::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni");
 #endif
-  return Isa::kBaseline;
+#if defined(__aarch64__) && defined(__linux__)
+    case Isa::kNeonDot: {
+      constexpr unsigned long kAsimdDp = 1ul << 20;  // HWCAP_ASIMDDP
+      return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+    }
+#endif
+    default:
+      return false;
+  }
 }
 
 Isa LoweredIsa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
   const char* const wanted = std::getenv("CHIMERA_ISA");
-  const Isa machine = MachineIsa();
-  for (Isa isa : {Isa::kBaseline, Isa::kAvx2}) {
-    if (wanted != nullptr && std::strcmp(wanted, IsaName(isa)) == 0) return std::min(isa, machine);
+  Isa best = Isa::kBaseline;
+  for (Isa isa : kEveryIsa) {
+    if (!MachineHas(isa)) continue;
+    best = isa;
+    if (wanted != nullptr && std::strcmp(wanted, IsaName(isa)) == 0) break;
   }
-  return machine;
+  return best;
 }
 
 }  // namespace
@@ -42,16 +64,33 @@ Isa BestIsa() {
   return best;
 }
 
+bool Runs(Isa isa) { return isa <= BestIsa() && MachineHas(isa); }
+
 const char* IsaName(Isa isa) {
   switch (isa) {
     case Isa::kBaseline:
       return "baseline";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvxVnni:
+      return "avxvnni";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kNeonDot:
+      return "neondot";
   }
   return "unknown";
+}
+
+bool HasVexVnni() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  // Leaf 7, subleaf 1; AVX2 says that the operating system keeps the registers.
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         ((eax >> 4) & 1) != 0;
+#else
+  return false;
+#endif
 }
 
 bool HasAmxInt8() {

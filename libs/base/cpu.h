@@ -4,18 +4,31 @@
 
 namespace chimera {
 
+// Those of one machine in the order of what they can do.
 enum class Isa {
-  kBaseline,  // what the compiler targets without flags; the only one off x86-64
+  kBaseline,  // what the compiler targets without flags
   kAvx2,      // AVX2
+  kAvxVnni,   // AVX2 and the int8 dot product of 256 bits; the float kernels are those of AVX2
   kAvx512,    // AVX-512 F, BW, DQ, VL and VNNI
+  kNeonDot,  // aarch64 with the int8 dot product; the float kernels are the baseline, which is NEON
 };
+inline constexpr Isa kEveryIsa[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512,
+                                    Isa::kNeonDot};
 
 // The best level this machine runs. The environment may lower it, for tests and for finding faults:
-// CHIMERA_ISA=avx2 or =baseline; other values change nothing. Constant over the process's life.
+// CHIMERA_ISA=avxvnni, =avx2 or =baseline; a level this machine lacks and other values change
+// nothing. Constant over the process's life.
 Isa BestIsa();
 
-// "baseline", "avx2", "avx512".
+// Whether kernels of this level may run here: the machine has it, and it is not above BestIsa().
+bool Runs(Isa isa);
+
+// "baseline", "avx2", "avxvnni", "avx512", "neondot".
 const char* IsaName(Isa isa);
+
+// Whether the dot product of kAvxVnni has its VEX form here. Without it the level runs on machines
+// with AVX-512, whose VNNI has the same instruction in EVEX form.
+bool HasVexVnni();
 
 // AMX int8 tiles, granted by the kernel to this process (asked once, on first call). Thread-safe.
 bool HasAmxInt8();

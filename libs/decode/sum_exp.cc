@@ -11,8 +11,9 @@ ExpSums SumExp(std::span<const float> values, double max) {
     case Isa::kAvx512:
       return avx512::SumExpBody(values.data(), n, max);
     case Isa::kAvx2:
+    case Isa::kAvxVnni:
       return avx2::SumExpBody(values.data(), n, max);
-    case Isa::kBaseline:
+    default:
       break;
   }
 #endif

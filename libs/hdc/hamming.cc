@@ -11,7 +11,7 @@ bool CpuHas(HammingIsa isa) {
     case HammingIsa::kScalar:
       return true;
     case HammingIsa::kAvx2:
-      return BestIsa() >= Isa::kAvx2;
+      return Runs(Isa::kAvx2);
     case HammingIsa::kAvx512:
       return BestIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512vpopcntdq");
   }

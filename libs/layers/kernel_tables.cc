@@ -59,12 +59,14 @@ namespace {
 template <typename Table>
 const Table& Pick(Isa isa, const Table& plain, const Table& avx2, const Table& avx512) {
   switch (isa) {
-    case Isa::kBaseline:
-      return plain;
     case Isa::kAvx2:
+    case Isa::kAvxVnni:  // its own are int8 products
       return avx2;
     case Isa::kAvx512:
       return avx512;
+    case Isa::kBaseline:
+    case Isa::kNeonDot:
+      return plain;
   }
   return plain;
 }
@@ -72,7 +74,8 @@ const Table& Pick(Isa isa, const Table& plain, const Table& avx2, const Table& a
 // The AVX2 bodies of training use fma, which AVX2 does not promise.
 Isa TrainIsa(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx2 && !__builtin_cpu_supports("fma")) return Isa::kBaseline;
+  const bool avx2 = isa == Isa::kAvx2 || isa == Isa::kAvxVnni;
+  if (avx2 && !__builtin_cpu_supports("fma")) return Isa::kBaseline;
 #endif
   return isa;
 }

@@ -103,8 +103,8 @@ Floats Noise(int64_t n, float scale, float offset, uint32_t seed) {
 
 std::vector<Isa> RunnableIsas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa <= BestIsa()) isas.push_back(isa);
+  for (const Isa isa : kEveryIsa) {
+    if (Runs(isa)) isas.push_back(isa);
   }
   return isas;
 }

@@ -180,8 +180,8 @@ int main() {
   using chimera::Isa;
   std::printf("microseconds per token and %d heads, one core, %d tokens\n", chimera::kHeads,
               chimera::kTokens);
-  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa > chimera::BestIsa()) break;
+  for (const Isa isa : chimera::kEveryIsa) {
+    if (!chimera::Runs(isa)) continue;
     chimera::BenchGatedDelta(isa);
     chimera::BenchMlstm(isa);
     chimera::BenchTree(isa, "one node", chimera::ChainParents(1));

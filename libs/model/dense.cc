@@ -22,7 +22,7 @@ void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens,
   static const DenseRowsFn best = [] {
 #if defined(__x86_64__)
     if (BestIsa() == Isa::kAvx512) return avx512::kDenseRows;
-    if (BestIsa() == Isa::kAvx2) return avx2::kDenseRows;
+    if (BestIsa() == Isa::kAvx2 || BestIsa() == Isa::kAvxVnni) return avx2::kDenseRows;
 #endif
     return baseline::kDenseRows;
   }();

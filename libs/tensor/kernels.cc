@@ -17,7 +17,7 @@ extern const TensorKernels kTensorKernels;
 const TensorKernels& KernelsFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return avx512::kTensorKernels;
-  if (isa == Isa::kAvx2) return avx2::kTensorKernels;
+  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return avx2::kTensorKernels;
 #endif
   (void)isa;
   return baseline::kTensorKernels;

@@ -24,8 +24,8 @@ std::vector<float> Random(int64_t n, uint32_t stream) {
 
 std::vector<Isa> RunnableIsas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa <= BestIsa()) isas.push_back(isa);
+  for (Isa isa : kEveryIsa) {
+    if (Runs(isa)) isas.push_back(isa);
   }
   return isas;
 }

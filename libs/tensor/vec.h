@@ -31,9 +31,84 @@ CHIMERA_VEC F16 LoadN(const float* p, int n) {
 CHIMERA_VEC void StoreN(float* p, F16 v, int n) {
   std::memcpy(p, &v, sizeof(float) * static_cast<unsigned>(n));
 }
-CHIMERA_VEC F16 Select(I16 mask, F16 a, F16 b) { return mask ? a : b; }
-CHIMERA_VEC F16 Max(F16 a, F16 b) { return a > b ? a : b; }
-CHIMERA_VEC F16 Min(F16 a, F16 b) { return a < b ? a : b; }
+
+// GCC takes a choice or a conversion of vectors wider than a register apart into single lanes;
+// register by register it does not. Each picks or converts every lane on its own.
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kRegisters = 1;
+#elif defined(__AVX2__)
+constexpr int kRegisters = 2;
+#else
+constexpr int kRegisters = 4;
+#endif
+typedef float FloatRegister __attribute__((vector_size(64 / kRegisters)));
+typedef int32_t IntRegister __attribute__((vector_size(64 / kRegisters)));
+struct FloatRegisters {
+  FloatRegister at[kRegisters];
+};
+struct IntRegisters {
+  IntRegister at[kRegisters];
+};
+
+}  // namespace
+
+CHIMERA_VEC FloatRegisters Split(F16 v) {
+  FloatRegisters split;
+  std::memcpy(&split, &v, sizeof(v));
+  return split;
+}
+CHIMERA_VEC IntRegisters Split(I16 v) {
+  IntRegisters split;
+  std::memcpy(&split, &v, sizeof(v));
+  return split;
+}
+CHIMERA_VEC F16 Join(FloatRegisters split) {
+  F16 v;
+  std::memcpy(&v, &split, sizeof(v));
+  return v;
+}
+CHIMERA_VEC I16 Join(IntRegisters split) {
+  I16 v;
+  std::memcpy(&v, &split, sizeof(v));
+  return v;
+}
+
+CHIMERA_VEC F16 Select(I16 mask, F16 a, F16 b) {
+  const IntRegisters m = Split(mask);
+  FloatRegisters x = Split(a), y = Split(b);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) x.at[i] = m.at[i] ? x.at[i] : y.at[i];
+  return Join(x);
+}
+CHIMERA_VEC F16 Max(F16 a, F16 b) {
+  FloatRegisters x = Split(a), y = Split(b);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) x.at[i] = x.at[i] > y.at[i] ? x.at[i] : y.at[i];
+  return Join(x);
+}
+CHIMERA_VEC F16 Min(F16 a, F16 b) {
+  FloatRegisters x = Split(a), y = Split(b);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) x.at[i] = x.at[i] < y.at[i] ? x.at[i] : y.at[i];
+  return Join(x);
+}
+// Towards zero; lanes must fit an int32.
+CHIMERA_VEC I16 ToInts(F16 v) {
+  const FloatRegisters x = Split(v);
+  IntRegisters n;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) n.at[i] = __builtin_convertvector(x.at[i], IntRegister);
+  return Join(n);
+}
+CHIMERA_VEC F16 ToFloats(I16 v) {
+  const IntRegisters n = Split(v);
+  FloatRegisters x;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) x.at[i] = __builtin_convertvector(n.at[i], FloatRegister);
+  return Join(x);
+}
 CHIMERA_VEC F16 Abs(F16 a) { return (F16)((I16)a & 0x7fffffff); }
 
 // The one order of every float sum: lane i + lane i+8, then +4, +2, +1.
@@ -77,7 +152,7 @@ CHIMERA_VEC F16 Exp(F16 x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const I16 exponent = (__builtin_convertvector(n, I16) + 127) << 23;
+  const I16 exponent = (ToInts(n) + 127) << 23;
   return Select(x < -87.3f, F16{}, p * (F16)exponent);
 }
 
@@ -101,7 +176,7 @@ CHIMERA_VEC F16 Log(F16 x) {
   // Mantissa into [sqrt(1/2), sqrt(2)): subtract the bits of sqrt(1/2), keep its exponent.
   const I16 exponent = (bits - 0x3f3504f3) >> 23;
   const F16 m = (F16)(bits - (exponent << 23));
-  const F16 e = __builtin_convertvector(exponent, F16);
+  const F16 e = ToFloats(exponent);
   return e * 0.693359375f + (e * -2.12194440e-4f + TwoAtanh((m - 1.0f) / (m + 1.0f)));
 }
 

@@ -20,7 +20,7 @@ CHIMERA_VEC const uint8_t* FirstTile(const uint8_t* tile, int block) {
   return tile + int64_t{block} * kQuads / kDigits * 64;
 }
 
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
 
 CHIMERA_VEC __m512i Triple(__m512i x) { return _mm512_add_epi8(_mm512_add_epi8(x, x), x); }
 
@@ -64,7 +64,7 @@ CHIMERA_VEC I16 OneDot(const uint8_t* tile, const int8_t* q, int32_t sum, int bl
 
 #endif
 
-#if defined(__AVX512BW__)
+#if defined(CHIMERA_DOT_ZMM)
 
 CHIMERA_VEC Bytes64 Digit(Bytes64 x) {
   const __m512i one = _mm512_set1_epi8(1);
@@ -73,6 +73,21 @@ CHIMERA_VEC Bytes64 Digit(Bytes64 x) {
       _mm512_cmpgt_epu8_mask((__m512i)x, _mm512_set1_epi8(static_cast<char>(170)));
   const __m512i digit = _mm512_maskz_mov_epi8(some, one);
   return (Bytes64)_mm512_mask_add_epi8(digit, two, digit, one);
+}
+
+#elif defined(CHIMERA_DOT_NEON)
+
+CHIMERA_VEC Bytes64 Digit(Bytes64 x) {
+  Bytes64 digits;
+  for (int part = 0; part < 4; ++part) {
+    uint8x16_t v;
+    std::memcpy(&v, reinterpret_cast<const char*>(&x) + part * 16, 16);
+    // A comparison that holds is -1.
+    const uint8x16_t some = vcgtq_u8(v, vdupq_n_u8(85)), two = vcgtq_u8(v, vdupq_n_u8(170));
+    v = vsubq_u8(vsubq_u8(vdupq_n_u8(0), some), two);
+    std::memcpy(reinterpret_cast<char*>(&digits) + part * 16, &v, 16);
+  }
+  return digits;
 }
 
 #else
@@ -100,14 +115,14 @@ __attribute__((noinline)) void BlockCodes(const uint8_t* tile, int block, Bytes6
   }
 }
 
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
 
 template <int T>
 CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
-  CodeDots<T>([codes](int k) { return (__m512i)codes[k]; }, in, block, dots);
+  CodeDots<T>([codes](int k, int) { return (__m512i)codes[k]; }, in, block, dots);
 }
 
-#elif defined(__AVX2__)
+#elif defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
 
 template <int T>
 CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
@@ -116,6 +131,17 @@ CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I1
         __m256i code;
         std::memcpy(&code, reinterpret_cast<const char*>(codes + k) + half * 32, 32);
         return code;
+      },
+      in, block, dots);
+}
+
+#elif defined(CHIMERA_DOT_NEON)
+
+template <int T>
+CHIMERA_VEC void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
+  CodeDots<T>(
+      [codes](int k, int part) {
+        return vld1q_s8(reinterpret_cast<const int8_t*>(codes + k) + part * 16);
       },
       in, block, dots);
 }
@@ -145,7 +171,7 @@ void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
 struct Base3 {
   template <int T>
   CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
     if constexpr (T == 1) {
       dots[0] = OneDot(tile, in.q + block * kActBlock, in.sums[block], block);
       return;

@@ -38,7 +38,62 @@ void BlockSums(const int8_t* q, int64_t n, int16_t* sums) {
 CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
 
 // dots[i] = sum of w * q over one block of 64 columns, for 16 rows and token i.
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_YMM)
+
+// As with 512 bits below, in two halves of eight rows.
+template <int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+  const int8_t* q = in.q + block * kActBlock;
+  const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
+  for (int half = 0; half < 2; ++half) {
+    __m256i acc[T];
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) acc[i] = _mm256_set1_epi32(-128 * in.sums[i * in.blocks + block]);
+#pragma GCC unroll 4
+    for (int k = 0; k < 16; ++k) {
+      const auto* row = reinterpret_cast<const __m256i*>(w + k * 64 + half * 32);
+      const __m256i v = _mm256_xor_si256(_mm256_loadu_si256(row), flip);
+#pragma GCC unroll 8
+      for (int i = 0; i < T; ++i) {
+        const __m256i word = _mm256_set1_epi32(LoadWord(q + i * in.cols + k * 4));
+        acc[i] = _mm256_dpbusd_epi32(acc[i], v, word);
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) {
+      std::memcpy(reinterpret_cast<char*>(dots + i) + half * 32, &acc[i], 32);
+    }
+  }
+}
+
+#elif defined(CHIMERA_DOT_NEON)
+
+template <int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+  const int8_t* q = in.q + block * kActBlock;
+  for (int part = 0; part < 4; ++part, w += 16) {
+    int32x4_t acc[T] = {};
+#pragma GCC unroll 4
+    for (int k = 0; k < 16; k += 4) {
+      const int8x16_t v0 = vld1q_s8(w + k * 64), v1 = vld1q_s8(w + k * 64 + 64);
+      const int8x16_t v2 = vld1q_s8(w + k * 64 + 128), v3 = vld1q_s8(w + k * 64 + 192);
+#pragma GCC unroll 8
+      for (int i = 0; i < T; ++i) {
+        const int8x16_t words = vld1q_s8(q + i * in.cols + k * 4);
+        acc[i] = vdotq_laneq_s32(acc[i], v0, words, 0);
+        acc[i] = vdotq_laneq_s32(acc[i], v1, words, 1);
+        acc[i] = vdotq_laneq_s32(acc[i], v2, words, 2);
+        acc[i] = vdotq_laneq_s32(acc[i], v3, words, 3);
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) {
+      std::memcpy(reinterpret_cast<char*>(dots + i) + part * 16, &acc[i], 16);
+    }
+  }
+}
+
+#elif defined(__AVX512VNNI__)
 
 // The weights become unsigned by adding 128, which the block sums take back.
 template <int T>
@@ -131,7 +186,7 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, 
     BlockDots<T>(rows + int64_t{b} * kBlockBytes, in, b, dots);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
-      total[i] = total[i] + in.s[i * in.blocks + b] * __builtin_convertvector(dots[i], F16);
+      total[i] = total[i] + in.s[i * in.blocks + b] * ToFloats(dots[i]);
     }
   }
   const F16 scale = Load(w.scale + int64_t{tile} * kRowTile);

@@ -1,11 +1,29 @@
-// Small pieces that the product kernels share. Everything has internal linkage on purpose, as in
-// tensor/vec.h. Free of Abseil.
+// Small pieces that the product kernels share, and which int8 products their bodies are compiled
+// with. Everything has internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #include "tensor/vec.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+// One of these, or none: plain C++. The level says it, not the compiler's flags: the EVEX form of
+// the 256-bit products is compiled with flags of AVX-512.
+#if defined(CHIMERA_ISA_avx512)
+#define CHIMERA_DOT_ZMM  // vpdpbusd, 16 rows
+#elif defined(CHIMERA_ISA_avxvnni) || defined(CHIMERA_ISA_avxvnni_evex)
+#define CHIMERA_DOT_YMM  // vpdpbusd, 8 rows
+#elif defined(CHIMERA_ISA_avx2)
+#define CHIMERA_PAIRS_YMM  // vpmaddubsw, 8 rows
+#elif defined(CHIMERA_ISA_neondot)
+#define CHIMERA_DOT_NEON  // sdot, 4 rows
+#endif
 
 namespace chimera {
 

@@ -20,15 +20,30 @@ extern const PeakKernels kPeakKernels;
 namespace avx2 {
 extern const PeakKernels kPeakKernels;
 }  // namespace avx2
+namespace avxvnni {
+extern const PeakKernels kPeakKernels;
+}  // namespace avxvnni
+namespace avxvnni_evex {
+extern const PeakKernels kPeakKernels;
+}  // namespace avxvnni_evex
 namespace avx512 {
 extern const PeakKernels kPeakKernels;
 }  // namespace avx512
+#elif defined(__aarch64__)
+namespace neondot {
+extern const PeakKernels kPeakKernels;
+}  // namespace neondot
 #endif
 
 const PeakKernels& PeakFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return avx512::kPeakKernels;
+  if (isa == Isa::kAvxVnni) {
+    return HasVexVnni() ? avxvnni::kPeakKernels : avxvnni_evex::kPeakKernels;
+  }
   if (isa == Isa::kAvx2) return avx2::kPeakKernels;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeonDot) return neondot::kPeakKernels;
 #endif
   (void)isa;
   return baseline::kPeakKernels;

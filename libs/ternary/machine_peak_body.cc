@@ -3,11 +3,8 @@
 #include <cstring>
 
 #include "tensor/vec.h"
+#include "ternary/lanes.h"
 #include "ternary/machine_peak_kernels.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace chimera {
 namespace CHIMERA_ISA {
@@ -34,7 +31,7 @@ uint64_t Read(const uint8_t* data, size_t bytes) {
   return sum;
 }
 
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
 
 int64_t Dot(int64_t rounds, int64_t* macs) {
   constexpr int kChains = 12;
@@ -54,7 +51,47 @@ int64_t Dot(int64_t rounds, int64_t* macs) {
   return sum;
 }
 
-#elif defined(__AVX2__)
+#elif defined(CHIMERA_DOT_YMM)
+
+int64_t Dot(int64_t rounds, int64_t* macs) {
+  constexpr int kChains = 12;
+  __m256i acc[kChains];
+  for (int i = 0; i < kChains; ++i) acc[i] = _mm256_set1_epi32(i);
+  __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-5);
+  for (int64_t r = 0; r < rounds; ++r) {
+    __asm__ volatile("" : "+x"(a), "+x"(b));
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) acc[i] = _mm256_dpbusd_epi32(acc[i], a, b);
+  }
+  *macs = rounds * kChains * 32;
+  int64_t sum = 0;
+  for (const __m256i& x : acc) {
+    int32_t lanes[8];
+    std::memcpy(lanes, &x, sizeof(x));
+    for (int32_t lane : lanes) sum += lane;
+  }
+  return sum;
+}
+
+#elif defined(CHIMERA_DOT_NEON)
+
+int64_t Dot(int64_t rounds, int64_t* macs) {
+  constexpr int kChains = 16;
+  int32x4_t acc[kChains];
+  for (int i = 0; i < kChains; ++i) acc[i] = vdupq_n_s32(i);
+  int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(-5);
+  for (int64_t r = 0; r < rounds; ++r) {
+    __asm__ volatile("" : "+w"(a), "+w"(b));
+#pragma GCC unroll 16
+    for (int i = 0; i < kChains; ++i) acc[i] = vdotq_s32(acc[i], a, b);
+  }
+  *macs = rounds * kChains * 16;
+  int64_t sum = 0;
+  for (const int32x4_t& x : acc) sum += vaddlvq_s32(x);
+  return sum;
+}
+
+#elif defined(CHIMERA_PAIRS_YMM)
 
 // Pairs of products; sixteen of them fit int16 before they are widened, as the kernels do it.
 int64_t Dot(int64_t rounds, int64_t* macs) {

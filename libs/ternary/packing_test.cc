@@ -24,8 +24,8 @@ using Bytes = std::vector<uint8_t>;
 
 std::vector<Isa> Faster() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
-    if (isa <= BestIsa()) isas.push_back(isa);
+  for (Isa isa : kEveryIsa) {
+    if (isa != Isa::kBaseline && Runs(isa)) isas.push_back(isa);
   }
   return isas;
 }
@@ -153,8 +153,8 @@ TEST(Base3, ProductsAreThoseOfTwoBitCodesOnEveryInstructionSet) {
       QuantizeActivations(x.data(), n, cols, q, s.data(), sums.data());
       TernaryFor(Isa::kBaseline)
           .gemm(m.view, 0, RowTiles(rows), n, q, s.data(), sums.data(), want.data(), rows);
-      for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-        if (isa > BestIsa()) continue;
+      for (Isa isa : kEveryIsa) {
+        if (!Runs(isa)) continue;
         got.assign(want.size(), -1);
         TernaryFor(isa, TritPacking::kBase3)
             .gemm(base3, 0, RowTiles(rows), n, q, s.data(), sums.data(), got.data(), rows);

@@ -17,11 +17,25 @@ constexpr float kRoundMagic = 12582912.0f;
 // rne(x) clamped to [-127, 127] as integers; NaN gives -127.
 CHIMERA_VEC I16 RoundToInt8(F16 x) {
   const F16 clamped = Min(Max(x, Splat(-127.0f)), Splat(127.0f));
-  return __builtin_convertvector((clamped + kRoundMagic) - kRoundMagic, I16);
+  return ToInts((clamped + kRoundMagic) - kRoundMagic);
 }
 
+// Lanes in -128..127.
 CHIMERA_VEC void StoreBytes(void* p, I16 v) {
+#if defined(__SSE2__) && !defined(__AVX512F__)
+  __m128i x[4];
+  std::memcpy(x, &v, sizeof(x));
+  const __m128i low = _mm_packs_epi32(x[0], x[1]), high = _mm_packs_epi32(x[2], x[3]);
+  const __m128i bytes = _mm_packs_epi16(low, high);
+#elif defined(__ARM_NEON)
+  int32x4_t x[4];
+  std::memcpy(x, &v, sizeof(x));
+  const int16x8_t low = vmovn_high_s32(vmovn_s32(x[0]), x[1]);
+  const int16x8_t high = vmovn_high_s32(vmovn_s32(x[2]), x[3]);
+  const int8x16_t bytes = vmovn_high_s16(vmovn_s16(low), high);
+#else
   const Bytes16 bytes = __builtin_convertvector(v, Bytes16);
+#endif
   std::memcpy(p, &bytes, sizeof(bytes));
 }
 
@@ -32,10 +46,13 @@ CHIMERA_VEC I16 LoadBytes(const int8_t* p) {
 }
 
 CHIMERA_VEC int32_t FoldInt(I16 v) {
-  int32_t a[16], sum = 0;
-  std::memcpy(a, &v, sizeof(a));
-  for (int i = 0; i < 16; ++i) sum += a[i];
-  return sum;
+  const IntRegisters n = Split(v);
+  IntRegister sum = n.at[0];
+#pragma GCC unroll 4
+  for (int i = 1; i < kRegisters; ++i) sum += n.at[i];
+  int32_t all = 0;
+  for (int i = 0; i < 16 / kRegisters; ++i) all += sum[i];
+  return all;
 }
 
 // Nearest even, finite lanes.
@@ -173,7 +190,7 @@ void WeightsBack(const TernaryView& w, int tile_begin, int tile_end, float* out)
       Store(mu, LoadHalf(w.scales + (int64_t{tile} * groups + g) * kRowTile));
       ForTrits(
           w, tile, first, width, [&](int r, int c, I16 t) __attribute__((always_inline)) {
-            Store(tile_out + int64_t{r} * w.cols + c, __builtin_convertvector(t, F16) * mu[r]);
+            Store(tile_out + int64_t{r} * w.cols + c, ToFloats(t) * mu[r]);
           });
     }
   }
@@ -222,14 +239,14 @@ void QuantizeActivationsBody(const float* x, int n_tokens, int cols, int8_t* q, 
 void ActivationsBack(const int8_t* q, const float* s, int n_tokens, int cols, float* out) {
   const int64_t n = int64_t{n_tokens} * cols;
   for (int64_t i = 0; i < n; i += 16) {
-    Store(out + i, __builtin_convertvector(LoadBytes(q + i), F16) * s[i / kActBlock]);
+    Store(out + i, ToFloats(LoadBytes(q + i)) * s[i / kActBlock]);
   }
 }
 
 void ActivationsBackBf16(const int8_t* q, const float* s, int n_tokens, int cols, uint16_t* out) {
   const int64_t n = int64_t{n_tokens} * cols;
   for (int64_t i = 0; i < n; i += 16) {
-    StoreBf16(out + i, __builtin_convertvector(LoadBytes(q + i), F16) * s[i / kActBlock]);
+    StoreBf16(out + i, ToFloats(LoadBytes(q + i)) * s[i / kActBlock]);
   }
 }
 

@@ -5,57 +5,79 @@
 
 namespace chimera {
 
-namespace baseline {
-extern const QuantizeKernels kQuantizeKernels;
-extern const TernaryKernels kTernaryKernels;
-extern const TernaryKernels kBase3Kernels;
-extern const Int8Kernels kInt8Kernels;
-}  // namespace baseline
+#define CHIMERA_DECLARE_PRODUCTS(isa)          \
+  namespace isa {                              \
+  extern const TernaryKernels kTernaryKernels; \
+  extern const TernaryKernels kBase3Kernels;   \
+  extern const Int8Kernels kInt8Kernels;       \
+  }
+#define CHIMERA_DECLARE_QUANTIZERS(isa)          \
+  namespace isa {                                \
+  extern const QuantizeKernels kQuantizeKernels; \
+  }
+
+CHIMERA_DECLARE_PRODUCTS(baseline)
+CHIMERA_DECLARE_QUANTIZERS(baseline)
 #if defined(__x86_64__)
-namespace avx2 {
-extern const QuantizeKernels kQuantizeKernels;
-extern const TernaryKernels kTernaryKernels;
-extern const TernaryKernels kBase3Kernels;
-extern const Int8Kernels kInt8Kernels;
-}  // namespace avx2
-namespace avx512 {
-extern const QuantizeKernels kQuantizeKernels;
-extern const TernaryKernels kTernaryKernels;
-extern const TernaryKernels kBase3Kernels;
-extern const Int8Kernels kInt8Kernels;
-}  // namespace avx512
+CHIMERA_DECLARE_PRODUCTS(avx2)
+CHIMERA_DECLARE_QUANTIZERS(avx2)
+CHIMERA_DECLARE_PRODUCTS(avxvnni)
+CHIMERA_DECLARE_PRODUCTS(avxvnni_evex)
+CHIMERA_DECLARE_PRODUCTS(avx512)
+CHIMERA_DECLARE_QUANTIZERS(avx512)
 namespace amx {
 extern const AmxKernels kAmxKernels;
 }  // namespace amx
+#elif defined(__aarch64__)
+CHIMERA_DECLARE_PRODUCTS(neondot)
 #endif
+
+namespace {
+
+struct Products {
+  const TernaryKernels* two_bit;
+  const TernaryKernels* base3;
+  const Int8Kernels* int8;
+};
+
+#define CHIMERA_PRODUCTS(isa) \
+  Products { &isa::kTernaryKernels, &isa::kBase3Kernels, &isa::kInt8Kernels }
+
+Products ProductsFor(Isa isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::kAvx2:
+      return CHIMERA_PRODUCTS(avx2);
+    case Isa::kAvxVnni:
+      return HasVexVnni() ? CHIMERA_PRODUCTS(avxvnni) : CHIMERA_PRODUCTS(avxvnni_evex);
+    case Isa::kAvx512:
+      return CHIMERA_PRODUCTS(avx512);
+#elif defined(__aarch64__)
+    case Isa::kNeonDot:
+      return CHIMERA_PRODUCTS(neondot);
+#endif
+    default:
+      return CHIMERA_PRODUCTS(baseline);
+  }
+}
+
+}  // namespace
 
 const QuantizeKernels& QuantizeFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return avx512::kQuantizeKernels;
-  if (isa == Isa::kAvx2) return avx2::kQuantizeKernels;
+  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return avx2::kQuantizeKernels;
 #endif
   (void)isa;
   return baseline::kQuantizeKernels;
 }
 
 const TernaryKernels& TernaryFor(Isa isa, TritPacking packing) {
-  const bool base3 = packing == TritPacking::kBase3;
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return base3 ? avx512::kBase3Kernels : avx512::kTernaryKernels;
-  if (isa == Isa::kAvx2) return base3 ? avx2::kBase3Kernels : avx2::kTernaryKernels;
-#endif
-  (void)isa;
-  return base3 ? baseline::kBase3Kernels : baseline::kTernaryKernels;
+  const Products products = ProductsFor(isa);
+  return packing == TritPacking::kBase3 ? *products.base3 : *products.two_bit;
 }
 
-const Int8Kernels& Int8For(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return avx512::kInt8Kernels;
-  if (isa == Isa::kAvx2) return avx2::kInt8Kernels;
-#endif
-  (void)isa;
-  return baseline::kInt8Kernels;
-}
+const Int8Kernels& Int8For(Isa isa) { return *ProductsFor(isa).int8; }
 
 const AmxKernels& Amx() {
 #if defined(__x86_64__)

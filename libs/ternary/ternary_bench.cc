@@ -85,8 +85,8 @@ void Print(const char* what, const char* path, const Problem& p, double seconds)
 void Products(Shape shape, int n_tokens) {
   Problem p(shape, n_tokens);
   const int64_t ldy = shape.rows;
-  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa > BestIsa()) continue;
+  for (Isa isa : kEveryIsa) {
+    if (!Runs(isa)) continue;
     Print("ternary", IsaName(isa), p, Seconds([&] {
             TernaryFor(isa).gemm(p.ternary, 0, p.tiles(), p.n, p.q.data(), p.s.data(),
                                  p.sums.data(), p.y.data(), ldy);
@@ -108,8 +108,8 @@ void Quantizers(Shape shape, int n_tokens) {
   Problem p(shape, n_tokens);
   std::vector<float> back(p.w.size());
   std::vector<uint16_t> back16(std::max(p.w.size(), p.x.size()));
-  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa > BestIsa()) continue;
+  for (Isa isa : kEveryIsa) {
+    if (!Runs(isa)) continue;
     const QuantizeKernels& k = QuantizeFor(isa);
     auto line = [&](const char* what, size_t n, double seconds) {
       std::printf("%-14s %-8s %9.2f G values/s\n", what, IsaName(isa),

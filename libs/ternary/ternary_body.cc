@@ -7,7 +7,7 @@ namespace CHIMERA_ISA {
 namespace {
 
 // codes: those of the block.
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
 
 typedef uint16_t Codes __attribute__((vector_size(64)));
 
@@ -34,22 +34,70 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
     return;
   }
   CodeDots<T>(
-      [codes](int k) {
+      [codes](int k, int) {
         const __m512i v = _mm512_loadu_si512(codes + k / 4 * 64);
         return (__m512i)((Codes)v >> (k % 4 * 2)) & _mm512_set1_epi8(0x03);
       },
       in, block, dots);
 }
 
-#elif defined(__AVX2__)
+#elif defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
+
+#if defined(CHIMERA_DOT_YMM)
+
+// As above for both halves of the rows, which share the words of the token.
+CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
+  typedef int32_t I8 __attribute__((vector_size(32)));
+  constexpr char kMasks[4] = {0x03, 0x0c, 0x30, static_cast<char>(0xc0)};
+  __m256i acc[2][4] = {};
+#pragma GCC unroll 4
+  for (int tile = 0; tile < 4; ++tile, codes += 64, q += 16) {
+    const auto* bytes = reinterpret_cast<const __m256i*>(codes);
+    const __m256i low = _mm256_loadu_si256(bytes), high = _mm256_loadu_si256(bytes + 1);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m256i word = _mm256_set1_epi32(LoadWord(q + 4 * j)),
+                    mask = _mm256_set1_epi8(kMasks[j]);
+      acc[0][j] = _mm256_dpbusd_epi32(acc[0][j], _mm256_and_si256(low, mask), word);
+      acc[1][j] = _mm256_dpbusd_epi32(acc[1][j], _mm256_and_si256(high, mask), word);
+    }
+  }
+  I8 dot[2];
+  for (int half = 0; half < 2; ++half) {
+    const __m256i* a = acc[half];
+    dot[half] = (I8)a[0] + ((I8)a[1] >> 2) + ((I8)a[2] >> 4) + ((I8)a[3] >> 6) - sum;
+  }
+  return __builtin_shufflevector(dot[0], dot[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+                                 15);
+}
+
+#endif
 
 template <int T>
 CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
+#if defined(CHIMERA_DOT_YMM)
+  if constexpr (T == 1) {
+    dots[0] = OneDot(codes, in.q + block * kActBlock, in.sums[block]);
+    return;
+  }
+#endif
   CodeDots<T>(
       [codes](int k, int half) {
         const __m256i v =
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k / 4 * 64 + half * 32));
         return _mm256_and_si256(_mm256_srli_epi16(v, k % 4 * 2), _mm256_set1_epi8(0x03));
+      },
+      in, block, dots);
+}
+
+#elif defined(CHIMERA_DOT_NEON)
+
+template <int T>
+CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
+  CodeDots<T>(
+      [codes](int k, int part) {
+        const uint8x16_t v = vld1q_u8(codes + k / 4 * 64 + part * 16);
+        return vreinterpretq_s8_u8((v >> (k % 4 * 2)) & 3);
       },
       in, block, dots);
 }

@@ -21,8 +21,8 @@ constexpr float kGuard = -12345.5f;  // no product gives it; marks what must sta
 
 std::vector<Isa> Isas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-    if (isa <= BestIsa()) isas.push_back(isa);
+  for (Isa isa : kEveryIsa) {
+    if (Runs(isa)) isas.push_back(isa);
   }
   return isas;
 }

@@ -1,0 +1,15 @@
+# The kernel bodies of this library, for it and for builds of nothing but kernels (tests/kernels).
+function(chimera_ternary_bodies library)
+  chimera_isa_body(${library} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/quantize_body.cc)
+  foreach(body base3 int8 machine_peak ternary)
+    chimera_isa_body(${library} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${body}_body.cc DOT)
+  endforeach()
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    set(object chimera_${library}_amx_body)
+    add_library(${object} OBJECT ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/amx_body.cc)
+    target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR}/libs)
+    target_compile_options(${object} PRIVATE -O3 -march=x86-64-v4 -mamx-tile -mamx-int8
+                           -mprefer-vector-width=512)
+    target_sources(chimera_${library} PRIVATE $<TARGET_OBJECTS:${object}>)
+  endif()
+endfunction()
