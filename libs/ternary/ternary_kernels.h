@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "ternary/grouped_rows.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -39,6 +40,17 @@ struct Int8Kernels {
                      const float* s, float* y);
 };
 
+// Rows of 6 and 4 bits (grouped_body.cc, grouped_rows.h).
+struct GroupedKernels {
+  void (*quantize)(const float* w, int rows, int cols, int bits, uint8_t* codes, uint16_t* scales,
+                   int tile_begin, int tile_end);
+  void (*row_back)(const GroupedRowsView& w, int row, float* out);
+  void (*gemm)(const GroupedRowsView& w, int tile_begin, int tile_end, int n_tokens,
+               const int8_t* q, const float* s, const int32_t* sums, float* y, int64_t ldy);
+  void (*gemv_tiles)(const GroupedRowsView& w, const int32_t* tiles, int n_tiles, const int8_t* q,
+                     const float* s, const int32_t* sums, float* y);
+};
+
 // AMX tiles: n_tokens is a multiple of 16. Only when HasAmxInt8(); null pointers in builds without.
 struct AmxKernels {
   void (*ternary_gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
@@ -50,6 +62,7 @@ struct AmxKernels {
 const QuantizeKernels& QuantizeFor(Isa isa);
 const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTwoBit);
 const Int8Kernels& Int8For(Isa isa);
+const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
 
 }  // namespace chimera

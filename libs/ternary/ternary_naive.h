@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "ternary/grouped_rows.h"
 #include "ternary/ternary.h"
 
 namespace chimera::naive {
@@ -34,6 +35,21 @@ inline int Int8Of(const Int8RowsView& w, int row, int col) {
   return w.q[(int64_t{row / 16} * (w.cols / 4) + col / 4) * 64 + 4 * (row % 16) + col % 4];
 }
 
+// Level of (row, col) of grouped rows, and the scale of its block.
+inline int LevelOf(const GroupedRowsView& w, int row, int col) {
+  const uint8_t* block = w.codes + (int64_t{row / 16} * (w.cols / 64) + col / 64) * 128 * w.bits;
+  const int c = col % 64, at = 4 * (row % 16) + c % 4;
+  const int low = (block[c / 8 * 64 + at] >> (c / 4 % 2 * 4)) & 15;
+  if (w.bits == 4) return kLevels4[low];
+  const int high = (block[(8 + c / 16) * 64 + at] >> (c / 4 % 4 * 2)) & 3;
+  return 16 * high + low - 32;
+}
+template <typename Float>
+Float GroupedMu(const GroupedRowsView& w, int row, int block) {
+  const int64_t at = (int64_t{row / 16} * (w.cols / 64) + block) * 16 + row % 16;
+  return HalfValue<Float>(w.scales[at]);
+}
+
 // One block sum: exact.
 inline int32_t BlockSum(const TernaryView& w, int row, int block, const int8_t* q) {
   int32_t sum = 0;
@@ -43,6 +59,13 @@ inline int32_t BlockSum(const TernaryView& w, int row, int block, const int8_t* 
 inline int32_t BlockSum(const Int8RowsView& w, int row, int block, const int8_t* q) {
   int32_t sum = 0;
   for (int c = block * kActBlock; c < (block + 1) * kActBlock; ++c) sum += Int8Of(w, row, c) * q[c];
+  return sum;
+}
+
+inline int32_t BlockSum(const GroupedRowsView& w, int row, int block, const int8_t* q) {
+  int32_t sum = 0;
+  for (int c = block * kActBlock; c < (block + 1) * kActBlock; ++c)
+    sum += LevelOf(w, row, c) * q[c];
   return sum;
 }
 
@@ -69,6 +92,32 @@ Float Int8Dot(const Int8RowsView& w, int row, const int8_t* q, const Float* s) {
     t = b == 0 ? part : t + part;
   }
   return static_cast<Float>(w.scale[row]) * t;
+}
+
+template <typename Float>
+Float GroupedDot(const GroupedRowsView& w, int row, const int8_t* q, const Float* s) {
+  Float y = 0;
+  for (int b = 0; b < w.cols / kActBlock; ++b) {
+    const Float part =
+        GroupedMu<Float>(w, row, b) * (s[b] * static_cast<Float>(BlockSum(w, row, b, q)));
+    y = b == 0 ? part : y + part;
+  }
+  return y;
+}
+
+// The nearest level to x and its place among the levels; of two the lower one, of six bits the even
+// one.
+inline int NearestLevel(int bits, float x, int* level) {
+  if (bits == 6) {
+    *level = static_cast<int>(std::nearbyint(std::fmin(std::fmax(x, -31.0f), 31.0f)));
+    return *level + 32;
+  }
+  int code = 0;
+  for (int i = 1; i < 16; ++i) {
+    if (x - kLevels4[i - 1] > kLevels4[i] - x) code = i;
+  }
+  *level = kLevels4[code];
+  return code;
 }
 
 // s, q of one block: x[64].
