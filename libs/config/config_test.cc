@@ -376,6 +376,10 @@ TEST(Config, TernarySwitchesWorkBothWays) {
   };
   EXPECT_EQ(quant(R"("packing":"rows_in_lanes")").packing, TernaryPacking::kRowsInLanes);
   EXPECT_EQ(quant(R"("packing":"base3")").packing, TernaryPacking::kBase3);
+  EXPECT_EQ(plain.quant.head_bits, 8);
+  EXPECT_EQ(quant(R"("head_bits":8)").head_bits, 8);
+  EXPECT_EQ(quant(R"("head_bits":6)").head_bits, 6);
+  EXPECT_EQ(quant(R"("head_bits":4,"packing":"base3")").head_bits, 4);
   EXPECT_TRUE(quant(R"("sherry_mode":{"enabled":true})").sherry());
   EXPECT_FALSE(quant(R"("packing":"base3")").sherry());
   EXPECT_TRUE(quant(R"("hgf_correction":{"enabled":true})").hgf);
@@ -390,6 +394,11 @@ TEST(Config, ImpossibleTernarySwitchesAreNamed) {
   };
   EXPECT_THAT(error(R"("packing":"base4")"), HasSubstr("quantization.packing = \"base4\""));
   EXPECT_THAT(error(R"("packing":3)"), HasSubstr("quantization.packing"));
+  EXPECT_THAT(error(R"("head_bits":5)"), HasSubstr("quantization.head_bits = 5 must be 8, 6 or 4"));
+  EXPECT_THAT(error(R"("head_bits":3)"), HasSubstr("quantization.head_bits = 3"));
+  EXPECT_THAT(error(R"("head_bits":"4")"), HasSubstr("quantization.head_bits"));
+  EXPECT_THAT(error(R"("method":"none","head_bits":4)"),
+              HasSubstr("quantization.head_bits = 4 needs ternary weights"));
   EXPECT_THAT(error(R"("method":"none","packing":"base3")"),
               HasSubstr("quantization.packing = \"base3\" needs ternary weights"));
   EXPECT_THAT(error(R"("method":"none","sherry_mode":{"enabled":true})"),

@@ -172,6 +172,13 @@ void AddBudgetLabels(const Config& config, ModelReport* r) {
                        absl::StrCat(Mib(r->bytes.stream_state), " MiB at the default loops")});
 }
 
+// The scales of int8 rows are not counted, one a row; those of fewer bits are, one for 64 columns.
+int64_t EmbeddingBytes(const ModelConfig& m, int64_t weights) {
+  if (!m.quant.enabled) return 4 * weights;
+  if (m.quant.head_bits == 8) return weights;
+  return weights * m.quant.head_bits / 8 + weights / 64 * 2;
+}
+
 }  // namespace
 
 ParameterCounts CountParameters(const ModelConfig& m) {
@@ -223,7 +230,7 @@ ByteCounts CountBytes(const ModelConfig& m) {
       static_cast<int64_t>(static_cast<double>(p.ternary) * ServedBitsPerTernary(m.quant) / 8);
   b.ternary_file =
       static_cast<int64_t>(static_cast<double>(p.ternary) * FileBitsPerTernary(m.quant) / 8);
-  b.embedding = m.quant.enabled ? p.embedding : 4 * p.embedding;
+  b.embedding = EmbeddingBytes(m, p.embedding);
   b.floats = 4 * p.floats;
   b.weights = b.ternary + b.embedding + b.floats;
   for (int i = 0; i < m.n_layers; ++i) {

@@ -44,7 +44,7 @@ struct ParameterCounts {
 struct ByteCounts {
   int64_t ternary = 0;       // in memory, 2.125 bits a weight: 2-bit codes, a 16-bit scale per 128
   int64_t ternary_file = 0;  // in weights.b158: the same, or 1.725 in base 3, 1.375 as Sherry
-  int64_t embedding = 0;     // int8; float32 with quantization off
+  int64_t embedding = 0;     // int8, or fewer bits with scales; float32 with quantization off
   int64_t floats = 0;        // float32
   int64_t weights = 0;       // the sum of those in memory
   int64_t stream_state = 0;  // recurrent state of one stream at the default loop count, bf16

@@ -85,6 +85,10 @@ TEST(Inspect, HandCountedModel) {
   EXPECT_EQ(b.embedding, p.embedding);
   EXPECT_EQ(b.weights, b.ternary + b.embedding + b.floats);
   EXPECT_EQ(b.stream_state, 2 * (4096 + 3 * 64 * 3) + 2 * (4096 + 64 + 1));
+  m.quant.head_bits = 4;
+  EXPECT_EQ(CountBytes(m).embedding, 1080 * 64 * 17 / 32);
+  m.quant.head_bits = 6;
+  EXPECT_EQ(CountBytes(m).embedding, 1080 * 64 * 25 / 32);
   m.quant.enabled = false;
   p = CountParameters(m);
   EXPECT_EQ(p.ternary, 0);

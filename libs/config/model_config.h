@@ -31,7 +31,8 @@ struct QuantConfig {
   int group_size = 128;  // weights that share one scale, along the input
   int act_block = 64;    // activations that share one scale
   TernaryPacking packing = TernaryPacking::kRowsInLanes;  // kSherry: also how weights are quantised
-  bool hgf = false;  // low-rank float correction beside every ternary map
+  int head_bits = 8;  // of a weight of the tied embedding and head: 8, 6 or 4
+  bool hgf = false;   // low-rank float correction beside every ternary map
 
   bool sherry() const { return packing == TernaryPacking::kSherry; }
 };

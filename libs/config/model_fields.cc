@@ -112,6 +112,14 @@ void ReadTernarySwitches(Reader& root, ModelConfig* m) {
     r.Fail("packing", "must be \"rows_in_lanes\" or \"base3\"");
   }
 
+  r.ActsIn("model: bits of a weight of the tied embedding and head");
+  r.Optional().Int("head_bits", 4, 8, &m->quant.head_bits);
+  const int head_bits = m->quant.head_bits;
+  if (r.status().ok() && head_bits != 8 && head_bits != 6 && head_bits != 4) {
+    r.Fail("head_bits", "must be 8, 6 or 4");
+  }
+  if (head_bits != 8) need_ternary(r, "head_bits");
+
   Reader sherry = r.At("sherry_mode");
   sherry.ActsIn("ternary, train: one zero in four weights, packed in 1.25 bits");
   bool enabled = false;

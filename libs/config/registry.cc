@@ -162,6 +162,9 @@ const std::vector<KeyEntry>& OptionalKeys() {
   static const auto* keys = new std::vector<KeyEntry>{
       {"quantization.packing", KeyRole::kClaimed, "\"rows_in_lanes\"", "",
        "model: packing of trits in weights.b158; \"base3\" takes 1.6 bits a weight instead of 2"},
+      {"quantization.head_bits", KeyRole::kClaimed, "8", "",
+       "model: bits of a weight of the tied embedding and head; 6 and 4 have a scale every 64 "
+       "columns"},
   };
   return *keys;
 }

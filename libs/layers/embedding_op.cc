@@ -5,6 +5,7 @@
 #include "layers/token_blocks.h"
 #include "tensor/kernels.h"
 #include "tensor/matmul.h"
+#include "ternary/grouped_rows.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -17,10 +18,19 @@ Int8RowsView View(const EmbeddingParam& e) {
   return {e.rows.data(), e.scales.data(), e.param.rows, e.param.cols};
 }
 
+GroupedRowsView GroupedView(const EmbeddingParam& e) {
+  return {e.codes.data(), e.half_scales.data(), e.param.rows, e.param.cols, e.bits};
+}
+
 // logits[n][vocab] of n tokens starting at t.
 void Logits(const LinearInput& input, const EmbeddingParam& e, int64_t t, int64_t n,
             float* logits) {
   const int64_t cols = e.param.cols, vocab = e.param.rows, blocks = cols / kActBlock;
+  if (e.quantized && e.bits != 8) {
+    GroupedGemm(GroupedView(e), 0, RowTiles(static_cast<int>(vocab)), static_cast<int>(n),
+                input.q + t * cols, input.s + t * blocks, input.sums + t * blocks, logits, vocab);
+    return;
+  }
   if (e.quantized) {
     Int8Gemm(View(e), 0, RowTiles(static_cast<int>(vocab)), static_cast<int>(n), input.q + t * cols,
              input.s + t * blocks, logits, vocab);
@@ -28,6 +38,22 @@ void Logits(const LinearInput& input, const EmbeddingParam& e, int64_t t, int64_
   }
   Matmul({.m = n, .n = vocab, .k = cols, .lda = cols, .ldb = cols, .ldc = vocab, .trans_b = true},
          input.normed->value + t * cols, e.param.value, logits);
+}
+
+// Quantises rows [first, last), first a multiple of 16, and keeps what they stand for.
+void RoundRows(int first, int last, EmbeddingParam* e) {
+  const int vocab = e->param.rows, cols = e->param.cols;
+  const int tile_begin = first / kRowTile, tile_end = RowTiles(last);
+  float* back = e->back_float.data() + int64_t{first} * cols;
+  if (e->bits == 8) {
+    QuantizeInt8Rows(e->param.value, vocab, cols, e->rows.data(), e->scales.data(), tile_begin,
+                     tile_end);
+    for (int r = first; r < last; ++r, back += cols) DequantizeInt8Row(View(*e), r, back);
+    return;
+  }
+  QuantizeGroupedRows(e->param.value, vocab, cols, e->bits, e->codes.data(), e->half_scales.data(),
+                      tile_begin, tile_end);
+  for (int r = first; r < last; ++r, back += cols) DequantizeGroupedRow(GroupedView(*e), r, back);
 }
 
 // dX = dL E and dE += dL^T X, in bf16 where fast and quantised, else in float.
@@ -78,19 +104,18 @@ void HeadBackward(Tape* tape, const LinearInput& input, EmbeddingParam* e, const
 void PrepareEmbedding(ExecContext* exec, EmbeddingParam* e) {
   if (!e->quantized) return;
   const int64_t vocab = e->param.rows, cols = e->param.cols;
-  e->rows.resize(Int8RowBytes(e->param.rows, e->param.cols));
-  e->scales.resize(Int8RowScaleCount(e->param.rows));
+  if (e->bits == 8) {
+    e->rows.resize(Int8RowBytes(e->param.rows, e->param.cols));
+    e->scales.resize(Int8RowScaleCount(e->param.rows));
+  } else {
+    e->codes.resize(GroupedCodeBytes(e->bits, e->param.rows, e->param.cols));
+    e->half_scales.resize(GroupedScaleCount(e->param.rows, e->param.cols));
+  }
   e->back_float.resize(static_cast<size_t>(vocab * cols));
   if (HasFastBf16()) e->back_bf16.resize(static_cast<size_t>(vocab * cols));
   exec->ParallelFor((vocab + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
     const int64_t first = task * kRowsPerTask, last = std::min(vocab, first + kRowsPerTask);
-    QuantizeInt8Rows(e->param.value, static_cast<int>(vocab), static_cast<int>(cols),
-                     e->rows.data(), e->scales.data(), static_cast<int>(first / 16),
-                     RowTiles(static_cast<int>(last)));
-    const Int8RowsView view = View(*e);
-    for (int64_t r = first; r < last; ++r) {
-      DequantizeInt8Row(view, static_cast<int>(r), e->back_float.data() + r * cols);
-    }
+    RoundRows(static_cast<int>(first), static_cast<int>(last), e);
     if (HasFastBf16()) {
       Kernels().to_bf16(e->back_float.data() + first * cols, (last - first) * cols,
                         e->back_bf16.data() + first * cols);

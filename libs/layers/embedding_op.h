@@ -1,6 +1,6 @@
 // The tied embedding on the tape: token lookup at the bottom, cross entropy over the vocabulary at
-// the top. Rows are int8 with one scale, exactly as they serve (DESIGN D16), gradients straight
-// through; float rows when quantization is off.
+// the top. Rows are int8 with one scale, or of 6 or 4 bits, exactly as they serve (DESIGN D16),
+// gradients straight through; float rows when quantization is off.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,16 @@ namespace chimera {
 struct EmbeddingParam {
   FloatParam param;
   bool quantized = true;
+  int bits = 8;  // 8, 6 or 4
   std::vector<int8_t> rows;
   std::vector<float> scales;
+  std::vector<uint8_t> codes;  // of 6 or 4 bits
+  std::vector<uint16_t> half_scales;
   std::vector<uint16_t> back_bf16;
   std::vector<float> back_float;
 };
 
-// Re-derives the int8 form from the current value; once per optimizer step.
+// Re-derives the quantised form from the current value; once per optimizer step.
 void PrepareEmbedding(ExecContext* exec, EmbeddingParam* embedding);
 
 // x[row] = embedding[tokens[row]].

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "layers/depth_router.h"
 #include "model/ternary_switches.h"
+#include "ternary/grouped_rows.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -123,6 +124,12 @@ void AddLayer(const ModelConfig& c, int i, LayerList* list) {
   AddSwiglu(kNames, c.d_ff, c.d_model, list);
 }
 
+TensorKind HeadKind(const QuantConfig& quant) {
+  if (!quant.enabled) return TensorKind::kFloat;
+  if (quant.head_bits == 6) return TensorKind::kGroupedRows6;
+  return quant.head_bits == 4 ? TensorKind::kGroupedRows4 : TensorKind::kInt8Rows;
+}
+
 }  // namespace
 
 std::string LayerTensor(int index, const char* rest) {
@@ -133,7 +140,7 @@ std::vector<TensorSpec> ModelLayout(const ModelConfig& c) {
   const TensorKind matrix = c.quant.enabled ? TensorKind::kTernary : TensorKind::kFloat;
   const TensorKind rows = c.quant.enabled ? TensorKind::kInt8Rows : TensorKind::kFloat;
   std::vector<TensorSpec> specs;
-  specs.push_back({"embedding", rows, c.vocab_size, c.d_model, false});
+  specs.push_back({"embedding", HeadKind(c.quant), c.vocab_size, c.d_model, false});
   for (int i = 0; i < c.n_layers; ++i) {
     LayerList list(i, matrix, &specs);
     AddLayer(c, i, &list);
@@ -165,6 +172,9 @@ uint64_t PayloadBytes(TensorKind kind, int rows, int cols) {
       return TernaryPayloadBytes(kind, rows, cols);
     case TensorKind::kInt8Rows:
       return Int8RowBytes(rows, cols) + Int8RowScaleCount(rows) * 4;
+    case TensorKind::kGroupedRows6:
+    case TensorKind::kGroupedRows4:
+      return GroupedCodeBytes(GroupedBits(kind), rows, cols) + GroupedScaleCount(rows, cols) * 2;
   }
   return 0;
 }

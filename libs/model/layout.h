@@ -13,16 +13,24 @@ namespace chimera {
 enum class TensorKind : uint32_t {
   kFloat = 1,     // norms, gates, convolutions, and every matrix when quantization is off
   kTernary = 2,   // linear maps
-  kInt8Rows = 3,  // the tied embedding and head
+  kInt8Rows = 3,  // the tied embedding and head, and the depth router
   // Linear maps, packed denser (config/model_config.h, TernaryPacking).
   kTernarySherry = 5,
   kTernaryBase3 = 6,  // 4 was another order of the same bytes
+  // The tied embedding and head in fewer bits (quantization.head_bits).
+  kGroupedRows6 = 7,
+  kGroupedRows4 = 8,
 };
 
 inline bool IsTernary(TensorKind kind) {
   return kind == TensorKind::kTernary || kind == TensorKind::kTernaryBase3 ||
          kind == TensorKind::kTernarySherry;
 }
+
+inline bool IsGrouped(TensorKind kind) {
+  return kind == TensorKind::kGroupedRows6 || kind == TensorKind::kGroupedRows4;
+}
+inline int GroupedBits(TensorKind kind) { return kind == TensorKind::kGroupedRows6 ? 6 : 4; }
 
 struct TensorSpec {
   std::string name;

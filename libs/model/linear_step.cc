@@ -93,9 +93,19 @@ void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, 
   });
 }
 
-void LinearStep::Int8Rows(const Int8RowsView& w, int n, float* out) {
-  ForTiles(exec_, 0, RowTiles(w.rows), int64_t{w.rows} * w.cols * n, [&](int begin, int end) {
-    Int8Gemm(w, begin, end, n, q_.data(), scales_.data(), out, w.rows);
+void LinearStep::Head(const HeadView& head, int n, float* out) {
+  const HeadInput in = {normed_.data(), q_.data(), scales_.data(), sums_.data()};
+  const int64_t macs = int64_t{head.rows} * head.cols * n;
+  ForTiles(exec_, 0, RowTiles(head.rows), macs,
+           [&](int begin, int end) { HeadProduct(head, begin, end, in, n, out); });
+}
+
+void LinearStep::HeadOfTiles(const HeadView& head, std::span<const int32_t> tiles, float* out) {
+  const HeadInput in = {normed_.data(), q_.data(), scales_.data(), sums_.data()};
+  const int n_tiles = static_cast<int>(tiles.size());
+  const int64_t macs = int64_t{n_tiles} * kRowTile * head.cols;
+  ForTiles(exec_, 0, n_tiles, macs, [&](int begin, int end) {
+    HeadTiles(head, tiles.data() + begin, end - begin, in, out + int64_t{begin} * kRowTile);
   });
 }
 

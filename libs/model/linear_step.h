@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/exec_context.h"
@@ -28,8 +29,10 @@ class LinearStep {
   // The rows of tiles [tile_begin, tile_end) only; out is indexed by the absolute row.
   void LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,
                    int64_t out_stride);
-  // The same for int8 rows.
-  void Int8Rows(const Int8RowsView& w, int n, float* out);
+  // Logits out[t][row] of the n tokens of the last Norm or Load.
+  void Head(const HeadView& head, int n, float* out);
+  // Of the first of them, the listed tiles only, 16 values each (model/head.h).
+  void HeadOfTiles(const HeadView& head, std::span<const int32_t> tiles, float* out);
 
   const float* normed() const { return normed_.data(); }
 

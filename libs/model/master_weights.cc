@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "model/head.h"
 #include "model/layout.h"
 #include "model/ternary_switches.h"
 #include "ternary/ternary.h"
@@ -30,6 +31,10 @@ const char* KindName(TensorKind kind) {
       return "Sherry ternary";
     case TensorKind::kInt8Rows:
       return "int8";
+    case TensorKind::kGroupedRows6:
+      return "6-bit";
+    case TensorKind::kGroupedRows4:
+      return "4-bit";
   }
   return "unknown";
 }
@@ -82,6 +87,12 @@ void RestoreInt8Rows(Bytes payload, int rows, int cols, float* out) {
   }
 }
 
+// Grouped rows quantise to themselves: their largest level stands for their largest weight.
+void RestoreGroupedRows(Bytes payload, const TensorSpec& spec, float* out) {
+  const HeadView view = HeadOf(spec, payload.data());
+  for (int r = 0; r < spec.rows; ++r) HeadRow(view, r, out + int64_t{r} * spec.cols);
+}
+
 }  // namespace
 
 absl::Status CheckSameTensors(const ModelConfig& model, const ModelConfig& recipe) {
@@ -116,6 +127,10 @@ void RestoreMasters(const Model& model, Parameters* parameters) {
       case TensorKind::kTernaryBase3:
       case TensorKind::kTernarySherry:
         RestoreTernary(payload, e.spec, out);
+        break;
+      case TensorKind::kGroupedRows6:
+      case TensorKind::kGroupedRows4:
+        RestoreGroupedRows(payload, e.spec, out);
         break;
       case TensorKind::kInt8Rows:
         RestoreInt8Rows(payload, e.spec.rows, e.spec.cols, out);

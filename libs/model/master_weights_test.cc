@@ -68,7 +68,8 @@ TEST(MasterWeights, QuantiseToTheModelTheyCameFrom) {
 // Every packing, with the low-rank correction beside it.
 TEST(MasterWeights, PackedModelsComeBackToTheByte) {
   for (const char* keys :
-       {R"("packing": "base3")", R"("sherry_mode": {"enabled": true})",
+       {R"("packing": "base3")", R"("head_bits": 6)", R"("head_bits": 4)",
+        R"("sherry_mode": {"enabled": true})",
         R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})"}) {
     const Config config = TestConfigWith(keys, TestShape::kFull);
     Parameters trained(config.model), restored(config.model);

@@ -31,6 +31,7 @@ Network::Network(const ModelConfig& config, Parameters* parameters)
   }
   ends_->embedding.param = BindFloat(parameters, "embedding");
   ends_->embedding.quantized = config.quant.enabled;
+  ends_->embedding.bits = config.quant.head_bits;
   ends_->final_norm = BindFloat(parameters, "final_norm");
   if (config.loop.enabled) {
     ends_->loop_norm = BindFloat(parameters, "loop.norm");

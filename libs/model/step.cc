@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "layers/loop.h"
 #include "layers/rms_norm.h"
-#include "model/dense.h"
 #include "model/layer_step.h"
 #include "model/pass_buffers.h"
 
@@ -30,12 +29,7 @@ struct Stepper::Scratch {
     const Weights& weights = model.weights();
     for (size_t t = 0; t < tokens.size(); ++t) {
       CHIMERA_CHECK(tokens[t] >= 0 && tokens[t] < c.vocab_size);
-      float* row = x.data() + t * RowFloats();
-      if (c.quant.enabled) {
-        DequantizeInt8Row(weights.embedding(), tokens[t], row);
-      } else {
-        std::memcpy(row, weights.dense_embedding() + int64_t{tokens[t]} * c.d_model, RowBytes());
-      }
+      HeadRow(weights.head(), tokens[t], x.data() + t * RowFloats());
     }
   }
 
@@ -360,12 +354,16 @@ void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float>
   const int d = s.c.d_model, vocab = s.c.vocab_size;
   CHIMERA_CHECK(n_rows <= kPrefillMax && hidden.size() == size_t(n_rows) * size_t(d) &&
                 logits.size() == size_t(n_rows) * size_t(vocab));
-  if (!s.c.quant.enabled) {
-    DenseRows(s.model.weights().dense_embedding(), vocab, d, hidden.data(), n_rows, logits.data());
-    return;
-  }
   s.layer.linear().Load(hidden.data(), n_rows, d);
-  s.layer.linear().Int8Rows(s.model.weights().embedding(), n_rows, logits.data());
+  s.layer.linear().Head(s.model.weights().head(), n_rows, logits.data());
+}
+
+void Stepper::LogitsOfTiles(std::span<const float> hidden, std::span<const int32_t> tiles,
+                            std::span<float> logits) {
+  Scratch& s = *scratch_;
+  CHIMERA_CHECK(hidden.size() == size_t(s.c.d_model) && logits.size() == tiles.size() * kRowTile);
+  s.layer.linear().Load(hidden.data(), 1, s.c.d_model);
+  s.layer.linear().HeadOfTiles(s.model.weights().head(), tiles, logits.data());
 }
 
 GateMeans Stepper::TakeGateMeans() {

@@ -85,6 +85,11 @@ class Stepper {
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.
   void Logits(std::span<const float> hidden, int n_rows, std::span<float> logits);
+  // Mask-first: the rows of the listed tiles of 16 only, for one hidden vector. Tile tiles[i] fills
+  // logits[16 * i .. 16 * i + 15] with the bits that Logits gives those rows; rows beyond the
+  // vocabulary are 0. Tiles are inside the vocabulary, in any order.
+  void LogitsOfTiles(std::span<const float> hidden, std::span<const int32_t> tiles,
+                     std::span<float> logits);
 
   // The gates of all tokens since the last call.
   GateMeans TakeGateMeans();

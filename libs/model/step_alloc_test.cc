@@ -16,12 +16,15 @@ void ExpectNoAllocations(const std::string& keys) {
   Stepper stepper(**model, &exec);
   BraidState state((*model)->shape()), other((*model)->shape());
   std::vector<float> logits(size_t((*model)->shape().vocab_size));
+  const std::vector<int32_t> tiles = {3, 0, 66};
   const std::vector<int32_t> tokens(Stepper::kPrefillMax, 7);
   stepper.Logits(stepper.Step(&state, 1), 1, logits);  // tables of this process are built once
 
   const long before = Allocations();
   for (int32_t token = 2; token < 50; ++token) {
-    stepper.Logits(stepper.Step(&state, token), 1, logits);
+    const auto hidden = stepper.Step(&state, token);
+    stepper.Logits(hidden, 1, logits);
+    stepper.LogitsOfTiles(hidden, tiles, std::span(logits).first(tiles.size() * kRowTile));
   }
   stepper.Prefill(&state, tokens);
   BraidState* const streams[] = {&state, &other};
@@ -51,6 +54,8 @@ TEST(StepAllocations, StepPrefillAndLogitsAllocateNothing) {
 TEST(StepAllocations, NorWithSherryAndCorrections) {
   ExpectNoAllocations(R"("sherry_mode": {"enabled": true}, "hgf_correction": {"enabled": true})");
 }
+
+TEST(StepAllocations, NorWithAHeadOfFourBits) { ExpectNoAllocations(R"("head_bits": 4)"); }
 
 }  // namespace
 }  // namespace chimera

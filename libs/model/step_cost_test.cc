@@ -42,6 +42,13 @@ TEST(StepCost, DenserPackingsReadLess) {
   c.quant.packing = TernaryPacking::kBase3;
   EXPECT_EQ(CountStep(c, 1).weights, two_bit.weights);
   EXPECT_LT(CountStep(c, 1).bytes, two_bit.bytes);
+  const StepCost base3 = CountStep(c, 1);
+  c.quant.head_bits = 4;
+  EXPECT_EQ(CountStep(c, 1).weights, two_bit.weights);
+  EXPECT_EQ(CountStep(c, 1).bytes,
+            base3.bytes - int64_t(PayloadBytes(TensorKind::kInt8Rows, c.vocab_size, c.d_model)) +
+                int64_t(PayloadBytes(TensorKind::kGroupedRows4, c.vocab_size, c.d_model)));
+  c.quant.head_bits = 8;
   c.quant.packing = TernaryPacking::kSherry;
   EXPECT_EQ(CountStep(c, 1).bytes, two_bit.bytes) << "unpacked when it is loaded";
 }

@@ -223,8 +223,8 @@ TEST(TernarySwitches, EveryTensorOfACorrectionLearnsAndGatesFreeze) {
 TEST(TernarySwitches, RepackingIsExactBothWays) {
   const std::string from = TestModelFolder("repack", TestConfigWith(Both(kPlain, kHgf)));
   const std::string small = TestFolder("repack_small"), back = TestFolder("repack_back");
-  ASSERT_TRUE(RepackModel(from, TernaryPacking::kBase3, small).ok());
-  ASSERT_TRUE(RepackModel(small, TernaryPacking::kRowsInLanes, back).ok());
+  ASSERT_TRUE(RepackModel(from, {.packing = TernaryPacking::kBase3}, small).ok());
+  ASSERT_TRUE(RepackModel(small, {.packing = TernaryPacking::kRowsInLanes}, back).ok());
   const auto weights = [](const std::string& folder) {
     return *ReadFile(folder + "/" + kWeightsFile, 64 << 20);
   };
@@ -235,12 +235,12 @@ TEST(TernarySwitches, RepackingIsExactBothWays) {
   const auto tokens = RandomTokens(80, 1024, 12);
   EXPECT_EQ(ServeNll(**a, tokens, 16, kTwoThreads), ServeNll(**b, tokens, 16, kTwoThreads));
 
-  EXPECT_EQ(RepackModel(from, TernaryPacking::kBase3, small).status().code(),
+  EXPECT_EQ(RepackModel(from, {.packing = TernaryPacking::kBase3}, small).status().code(),
             absl::StatusCode::kAlreadyExists);
   const std::string sherry = TestModelFolder("repack_sherry", TestConfigWith(kSherry));
   for (const std::string& folder : {sherry, TestModelFolder("repack_float", false)}) {
     const absl::Status status =
-        RepackModel(folder, TernaryPacking::kBase3, TestFolder("repack_no")).status();
+        RepackModel(folder, {.packing = TernaryPacking::kBase3}, TestFolder("repack_no")).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_NE(status.message().find(folder), absl::string_view::npos) << status;
   }

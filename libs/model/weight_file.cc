@@ -8,6 +8,7 @@
 #include "model/b158_format.h"
 #include "model/layout.h"
 #include "model/ternary_switches.h"
+#include "ternary/grouped_rows.h"
 #include "ternary/ternary.h"
 
 namespace chimera {
@@ -25,6 +26,14 @@ std::string EncodePayload(const TensorSpec& spec, std::span<const float> w) {
     case TensorKind::kTernarySherry:
       EncodeTernary(spec, w.data(), reinterpret_cast<uint8_t*>(out));
       break;
+    case TensorKind::kGroupedRows6:
+    case TensorKind::kGroupedRows4: {
+      const int bits = GroupedBits(spec.kind);
+      QuantizeGroupedRows(
+          w.data(), spec.rows, spec.cols, bits, reinterpret_cast<uint8_t*>(out),
+          reinterpret_cast<uint16_t*>(out + GroupedCodeBytes(bits, spec.rows, spec.cols)));
+      break;
+    }
     case TensorKind::kInt8Rows: {
       const size_t code_bytes = Int8RowBytes(spec.rows, spec.cols);
       QuantizeInt8Rows(w.data(), spec.rows, spec.cols, reinterpret_cast<int8_t*>(out),

@@ -90,6 +90,13 @@ bool AllFinite(const uint8_t* data, size_t n_floats) {
   return true;
 }
 
+bool HalvesFinite(const uint8_t* data, size_t n_halves) {
+  for (size_t i = 0; i < n_halves; ++i) {
+    if ((data[2 * i + 1] & 0x7c) == 0x7c) return false;
+  }
+  return true;
+}
+
 absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes payload) {
   switch (spec.kind) {
     case TensorKind::kFloat:
@@ -102,6 +109,14 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
     case TensorKind::kTernaryBase3:
     case TensorKind::kTernarySherry:
       return absl::OkStatus();  // checked while it is decoded
+    case TensorKind::kGroupedRows6:
+    case TensorKind::kGroupedRows4: {
+      const size_t scales = GroupedScaleCount(spec.rows, spec.cols);
+      if (!HalvesFinite(payload.last(scales * 2).data(), scales)) {
+        return Corrupt(path, absl::StrCat("tensor ", spec.name, " has a scale that is not finite"));
+      }
+      return absl::OkStatus();  // every code stands for a level
+    }
     case TensorKind::kInt8Rows: {
       if (!AllFinite(payload.data() + Int8RowBytes(spec.rows, spec.cols),
                      Int8RowScaleCount(spec.rows))) {
@@ -146,11 +161,9 @@ class Lookup {
     }
     return view;
   }
-  Int8RowsView Int8Rows(const std::string& name) const {
+  HeadView Head(const std::string& name) const {
     const Entry& e = found_.at(name);
-    const size_t codes = Int8RowBytes(e.spec->rows, e.spec->cols);
-    return {reinterpret_cast<const int8_t*>(e.data), reinterpret_cast<const float*>(e.data + codes),
-            e.spec->rows, e.spec->cols};
+    return HeadOf(*e.spec, e.data);
   }
 
  private:
@@ -280,11 +293,7 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
   for (int i = 0; i < config.n_layers; ++i) {
     weights.layers_.push_back(LayerViews(lookup, i, config));
   }
-  if (config.quant.enabled) {
-    weights.embedding_ = lookup.Int8Rows("embedding");
-  } else {
-    weights.dense_embedding_ = lookup.Float("embedding");
-  }
+  weights.head_ = lookup.Head("embedding");
   weights.final_norm_ = lookup.Float("final_norm");
   if (config.loop.enabled) {
     LoopWeights& loop = weights.loop_;

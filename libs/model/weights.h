@@ -14,6 +14,7 @@
 #include "layers/moe.h"
 #include "layers/span_knot.h"
 #include "layers/titans.h"
+#include "model/head.h"
 #include "model/ternary_switches.h"
 #include "ternary/ternary.h"
 
@@ -111,8 +112,7 @@ class Weights {
 
   const std::vector<LayerWeights>& layers() const { return layers_; }
   const LoopWeights& loop() const { return loop_; }
-  const Int8RowsView& embedding() const { return embedding_; }       // quantised models
-  const float* dense_embedding() const { return dense_embedding_; }  // [vocab][d_model] otherwise
+  const HeadView& head() const { return head_; }  // the embedding, tied
   const float* final_norm() const { return final_norm_; }
   // The bytes of a tensor as PayloadBytes lays them out; the name must be in ModelLayout.
   std::span<const uint8_t> payload(const std::string& name) const { return payloads_.at(name); }
@@ -124,8 +124,7 @@ class Weights {
   RepackedTensors repacked_;
   std::vector<LayerWeights> layers_;
   LoopWeights loop_;
-  Int8RowsView embedding_{};
-  const float* dense_embedding_ = nullptr;
+  HeadView head_;
   const float* final_norm_ = nullptr;
 };
 

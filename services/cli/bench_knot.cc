@@ -245,6 +245,10 @@ void AddBenchKnot(CLI::App& bench, Command* run) {
   sub->add_option("--scale", flags->what.scale, "Scale overlay beside the configuration")
       ->needs(config);
   sub->add_option("--overlay", flags->what.overlays, "JSON merge patches on top")->needs(config);
+  sub->add_option("--head-bits", flags->what.head_bits,
+                  "Bits of a weight of the embedding and head: 8, 6 or 4")
+      ->check(CLI::IsMember({8, 6, 4}))
+      ->needs(config);
   sub->add_option("--ranks", flags->ranks,
                   "Rank file o200k_base.tiktoken; looked up in .cache/tokenizer by default")
       ->needs(config);

@@ -194,6 +194,7 @@ TEST_F(CliTest, WrongUsageIsTwo) {
            {"eval", "--model", "x", "--text", "y", "--ablate", "gd", "--ablations"},
            {"model", "inspect"},
            {"model", "convert", "x", "--out", "y", "--packing", "base4"},
+           {"model", "convert", "x", "--out", "y", "--head-bits", "5"},
            {"memory", "forget", "--user", "u"},
            {"bench", "tokenizer", "--text", "x", "--tokenizer", "y", "--runs", "0"}}) {
     const Outcome outcome = Run(arguments);
@@ -289,6 +290,23 @@ TEST_F(CliTest, ModelEvalAndBenchContracts) {
   const Outcome packed = Run({"model", "verify", root_ + "/packed", "--json"});
   EXPECT_EQ(json::parse(packed.out, nullptr, false)["signature"],
             json::parse(verify.out, nullptr, false)["signature"]);
+  const Outcome four =
+      Run({"model", "convert", model, "--head-bits", "4", "--out", root_ + "/four", "--json"});
+  ASSERT_EQ(four.code, 0) << four.err;
+  const json heads = json::parse(four.out, nullptr, false);
+  EXPECT_EQ(heads["head_packing"], "4 bits");
+  EXPECT_LT(heads["head_bytes"].get<int64_t>() * 3, heads["head_bytes_before"].get<int64_t>() * 2);
+  EXPECT_LT(heads["weight_bytes"].get<int64_t>(), heads["weight_bytes_before"].get<int64_t>());
+  const Outcome rounded =
+      Run({"eval", "--model", root_ + "/four", "--text", root_ + "/data/a.txt", "--json"});
+  ASSERT_EQ(rounded.code, 0) << rounded.err;
+  const double exact_bpb = result["bpb"], rounded_bpb = json::parse(rounded.out)["bpb"];
+  EXPECT_NE(rounded_bpb, exact_bpb);
+  EXPECT_NEAR(rounded_bpb, exact_bpb, 0.1 * exact_bpb);
+  ExpectFailure({"model", "convert", root_ + "/four", "--head-bits", "8", "--out", root_ + "/x"},
+                "its head has 4 bits a weight and cannot get back to 8");
+  ExpectFailure({"model", "convert", model, "--out", root_ + "/x"},
+                "--packing or --head-bits says what to change");
   const Outcome inspect = Run({"model", "inspect", "--model", model, "--json"});
   const json report = json::parse(inspect.out, nullptr, false);
   EXPECT_GT(report["parameters"]["total"].get<int64_t>(), 0);

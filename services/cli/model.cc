@@ -36,7 +36,10 @@ absl::StatusOr<Config> LoadInspected(const InspectFlags& flags) {
     overlays.push_back((folder / "scales" / (flags.scale + ".json")).string());
   }
   overlays.insert(overlays.end(), flags.overlays.begin(), flags.overlays.end());
-  return LoadConfig(flags.config, overlays);
+  CHIMERA_ASSIGN_OR_RETURN(const Config config, LoadConfig(flags.config, overlays));
+  if (flags.head_bits == 0) return config;
+  return ParseConfig(ConfigJson(config),
+                     {absl::StrCat("{\"quantization\": {\"head_bits\": ", flags.head_bits, "}}")});
 }
 
 namespace {

@@ -21,6 +21,7 @@ struct InspectFlags {
   std::string scale;
   std::vector<std::string> overlays;
   std::string model;
+  int head_bits = 0;  // of the configuration's model: 8, 6 or 4; 0 leaves it as it is
   bool json = false;
 };
 
