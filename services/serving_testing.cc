@@ -86,7 +86,8 @@ Serving::Serving(const std::string& model_folder, const ServingOptions& options)
   auto created = LocalKnot::Create(knot_options, model_folder, &metrics);
   EXPECT_TRUE(created.ok()) << created.status();
   local = *std::move(created);
-  knot = std::make_unique<KnotServer>(local.get(), KnotServiceOptions{options.request_deadline_ms});
+  knot = std::make_unique<KnotServer>(
+      local.get(), KnotServiceOptions{options.request_deadline_ms, options.fork_claim_ms});
   ServerOptions server_options;
   server_options.drain_timeout_ms = options.drain_timeout_ms;
   auto started = Server::Start(server_options, knot->service(), "chimera.knot.v1.KnotService");

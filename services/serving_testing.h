@@ -30,6 +30,7 @@ struct ServingOptions {
   int stall_timeout_ms = 30000;
   int request_deadline_ms = 60000;
   int drain_timeout_ms = 2000;
+  int fork_claim_ms = 10000;
   std::string data_dir;
 };
 

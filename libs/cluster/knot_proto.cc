@@ -186,6 +186,17 @@ KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
   return info;
 }
 
+void WriteRefused(const absl::Status& status, knot::v1::Refused* out) {
+  out->set_code(static_cast<int>(status.code()));
+  out->set_message(std::string(status.message()));
+}
+
+absl::Status ReadRefused(const knot::v1::Refused& in) {
+  const bool known = in.code() > 0 && in.code() <= 16;
+  return {known ? static_cast<absl::StatusCode>(in.code()) : absl::StatusCode::kInternal,
+          in.message()};
+}
+
 void WriteChunk(ModelChunk* chunk, knot::v1::FileChunk* out) {
   out->set_name(chunk->name);
   out->set_file_bytes(chunk->file_bytes);

@@ -11,6 +11,7 @@ namespace chimera::knot::v1 {
 class FileChunk;
 class GetModelResponse;
 class NodeDistribution;
+class Refused;
 class Rows;
 class Verified;
 class Verify;
@@ -32,6 +33,10 @@ absl::StatusOr<NodeDistribution> ReadRows(const knot::v1::Rows& in);
 
 void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out);
 KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in);
+
+// A refusal that leaves the stream as it was, and back; a code that means nothing is INTERNAL.
+void WriteRefused(const absl::Status& status, knot::v1::Refused* out);
+absl::Status ReadRefused(const knot::v1::Refused& in);
 
 // Takes the data out of the chunk.
 void WriteChunk(ModelChunk* chunk, knot::v1::FileChunk* out);

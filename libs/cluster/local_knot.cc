@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
@@ -10,9 +11,13 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "cluster/local_stream.h"
+#include "cluster/memory_budget.h"
 #include "cluster/model_transfer.h"
 #include "cluster/pass_scheduler.h"
+#include "cluster/stream_host.h"
+#include "cluster/stream_snapshot.h"
 #include "model/model.h"
+#include "model/snapshot.h"
 
 namespace chimera {
 namespace {
@@ -25,10 +30,13 @@ std::string Short(const std::string& id) { return id.substr(0, 12); }
 
 }  // namespace
 
-struct LocalKnot::Core {
+struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKnot::Core> {
   Core(const LocalKnotOptions& options_in, std::shared_ptr<const Model> model,
        MetricsSink* metrics_in)
-      : options(options_in), metrics(metrics_in), scheduler(options_in.threads) {
+      : options(options_in),
+        metrics(metrics_in),
+        scheduler(options_in.threads),
+        budget(MemoryBudget::Create(0)) {
     current = model;
     loaded.push_back(model);
     max_streams =
@@ -79,9 +87,23 @@ struct LocalKnot::Core {
     running.fetch_sub(1);
   }
 
+  absl::StatusOr<std::unique_ptr<LocalStream>> NewStream(std::shared_ptr<const Model> model,
+                                                         int loops, int64_t deadline_ns) override {
+    const int64_t bytes = BraidState::Bytes(model->shape(), loops);
+    CHIMERA_RETURN_IF_ERROR(Admit(bytes));
+    auto stream =
+        std::make_unique<LocalStream>(std::move(model), loops, &scheduler, metrics, deadline_ns,
+                                      [core = shared_from_this(), bytes] { core->Release(bytes); });
+    stream->SetHost(shared_from_this());
+    return stream;
+  }
+
+  MemoryBudget* memory() override { return budget.get(); }
+
   const LocalKnotOptions options;
   MetricsSink* const metrics;
   PassScheduler scheduler;
+  const std::shared_ptr<MemoryBudget> budget;
   std::atomic<int> running{0};  // written under the mutex
   int max_streams = 0;
   mutable Mutex mutex;
@@ -125,6 +147,8 @@ KnotModelInfo LocalKnot::Info() const {
   return info;
 }
 
+const MemoryBudget& LocalKnot::memory() const { return *core_->budget; }
+
 const std::string& LocalKnot::data_dir() const { return core_->options.data_dir; }
 
 absl::StatusOr<KnotModelInfo> LocalKnot::CurrentModel() { return Info(); }
@@ -142,11 +166,20 @@ absl::StatusOr<std::unique_ptr<KnotStream>> LocalKnot::Open(const std::string& m
     return absl::InvalidArgumentError(absl::StrCat("loops ", loops, " is outside 1..", loops_max,
                                                    " of model ", model->shape().name));
   }
-  const int64_t bytes = BraidState::Bytes(model->shape(), loops);
-  CHIMERA_RETURN_IF_ERROR(core_->Admit(bytes));
-  return std::make_unique<LocalStream>(std::move(model), loops, &core_->scheduler, core_->metrics,
-                                       deadline_ns,
-                                       [core = core_, bytes] { core->Release(bytes); });
+  return core_->NewStream(std::move(model), loops, deadline_ns);
+}
+
+absl::StatusOr<std::unique_ptr<KnotRestore>> LocalKnot::Restore(std::string_view first,
+                                                                int64_t deadline_ns) {
+  CHIMERA_RETURN_IF_ERROR(CheckRestoreChunk(first, kRestoreFirstChunkBytesMin));
+  CHIMERA_ASSIGN_OR_RETURN(const std::string id, SnapshotModelId(first));
+  std::shared_ptr<const Model> model;
+  {
+    MutexLock lock(&core_->mutex);
+    model = core_->Find(id);
+    if (model == nullptr) return core_->Mismatch(absl::CHexEscape(id));
+  }
+  return LocalRestore::Begin(core_.get(), std::move(model), first, deadline_ns);
 }
 
 absl::StatusOr<std::vector<ModelFile>> LocalKnot::FetchModel(const std::string& model_id) {

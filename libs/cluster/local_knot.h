@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/metrics_sink.h"
+#include "cluster/memory_budget.h"
 #include "decode/knot.h"
 
 namespace chimera {
@@ -35,6 +37,9 @@ class LocalKnot final : public Knot {
   absl::StatusOr<KnotModelInfo> CurrentModel() override;
   absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id, int64_t deadline_ns,
                                                    int loops) override;
+  // A model that running streams still hold will do too.
+  absl::StatusOr<std::unique_ptr<KnotRestore>> Restore(std::string_view first,
+                                                       int64_t deadline_ns) override;
   absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) override;
   absl::StatusOr<std::string> Publish(const std::string& folder) override;
   // The same for a folder that is in its final place already (cluster/model_transfer.h).
@@ -43,6 +48,8 @@ class LocalKnot final : public Knot {
   // Never waits for a pass.
   KnotModelInfo Info() const;
   const std::string& data_dir() const;
+  // What is held, by component.
+  const MemoryBudget& memory() const;
 
   struct Core;  // shared with the streams
 

@@ -128,7 +128,7 @@ absl::Status LocalStream::ValidateFields(const VerifyRequest& request) const {
       return absl::InvalidArgumentError(
           absl::StrCat(name, " field: weight ", now.weight, " and no sketch"));
     }
-    if (StartOf(request) % kWindow != 0 && !SameField(now, before)) {
+    if (!fields_may_change_ && StartOf(request) % kWindow != 0 && !SameField(now, before)) {
       return absl::InvalidArgumentError(absl::StrCat(name, " field changes at position ",
                                                      StartOf(request), ", which ", kWindow,
                                                      " does not divide"));
@@ -139,6 +139,7 @@ absl::Status LocalStream::ValidateFields(const VerifyRequest& request) const {
 
 void LocalStream::TakeFields(const SketchFieldSet& fields) {
   fields_ = fields;
+  fields_may_change_ = false;
   const auto of = [](const SketchField& field) {
     return field.weight > 0.0f ? SpanField{field.sketch->words.data(), field.weight} : SpanField{};
   };

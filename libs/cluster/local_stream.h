@@ -8,10 +8,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/metrics_sink.h"
+#include "cluster/held_snapshots.h"
 #include "cluster/pass_scheduler.h"
+#include "cluster/stream_host.h"
 #include "decode/knot.h"
 #include "decode/logit_transform.h"
 #include "layers/token_tree.h"
@@ -34,7 +37,20 @@ class LocalStream final : public KnotStream {
   const std::string& model_id() const override { return model_->id(); }
   absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) override;
   absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) override;
+  absl::StatusOr<SnapshotInfo> TakeSnapshot(std::string_view surface) override;
+  absl::StatusOr<std::string> ReadSnapshot(int id, int64_t offset) override;
+  absl::Status DropSnapshot(int id) override;
+  absl::StatusOr<std::unique_ptr<KnotStream>> Fork(int64_t deadline_ns) override;
   void Cancel() override;
+
+  // Before the first call: the knot it belongs to.
+  void SetHost(std::shared_ptr<StreamHost> host);
+  // Before the first pass: goes on from a snapshot of the same model and loops.
+  absl::Status Adopt(std::string_view snapshot, std::string* surface);
+  int64_t position() const { return position_; }
+  int loops() const { return state_.loops(); }
+  // An error when it is broken, cancelled or late.
+  absl::Status Usable() const;
 
  private:
   // A node of the last pass whose distribution was asked for.
@@ -68,6 +84,7 @@ class LocalStream final : public KnotStream {
   void ReportPass(const VerifyResult& result, const char* kind);
   // Tokens the stream remembers as they were: context_tiers[recent_ring].
   size_t RecentMax() const;
+  std::span<const int32_t> Recent() const;
   void ReportGates();
 
   const std::shared_ptr<const Model> model_;
@@ -84,6 +101,7 @@ class LocalStream final : public KnotStream {
   LogitTransform transform_;        // of the last pass
   SketchFieldSet fields_;           // of the last pass
   SpanFields span_fields_;          // the same, as the layers take them
+  bool fields_may_change_ = false;  // the next pass follows a snapshot, which holds no fields
   std::vector<int32_t> history_;    // the last tokens, at least RecentMax() when there were so many
   std::vector<int32_t> seen_;       // what the penalty of a node of a window looks at
   std::vector<Stepper::Row> rows_;  // of the piece that runs
@@ -98,6 +116,8 @@ class LocalStream final : public KnotStream {
   GateMeans gates_;                // of the passes since they were reported
   int64_t reported_position_ = 0;  // of that report
   absl::Status broken_;            // not OK: the stream is unusable
+  std::shared_ptr<StreamHost> host_;
+  HeldSnapshots snapshots_;
 };
 
 }  // namespace chimera

@@ -5,6 +5,8 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -59,7 +61,10 @@ class RemoteStream final : public KnotStream {
  public:
   RemoteStream(std::string what, pb::KnotService::Stub* stub, std::shared_ptr<void> keep_alive,
                int64_t deadline_ns, int timeout_ms)
-      : what_(std::move(what)), keep_alive_(std::move(keep_alive)) {
+      : what_(std::move(what)),
+        stub_(stub),
+        keep_alive_(std::move(keep_alive)),
+        timeout_ms_(timeout_ms) {
     SetDeadline(&context_, deadline_ns, timeout_ms);
     call_ = stub->Stream(&context_);
   }
@@ -73,10 +78,11 @@ class RemoteStream final : public KnotStream {
     call_->Finish();
   }
 
-  absl::Status Open(const std::string& model_id, int loops) {
+  absl::Status Open(const std::string& model_id, int loops, const std::string& fork_token = "") {
     pb::StreamRequest request;
     request.mutable_open()->set_model_id(model_id);
     request.mutable_open()->set_loops(loops);
+    request.mutable_open()->set_fork_token(fork_token);
     CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(request));
     if (!response.has_opened()) return Unexpected("opened");
     model_id_ = response.opened().model_id();
@@ -108,9 +114,65 @@ class RemoteStream final : public KnotStream {
     return ReadRows(response.rows());
   }
 
+  absl::StatusOr<SnapshotInfo> TakeSnapshot(std::string_view surface) override {
+    pb::StreamRequest message;
+    message.mutable_take_snapshot()->set_surface_half(surface.data(), surface.size());
+    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Ask(message));
+    if (!response.has_snapshot_taken()) return Unexpected("snapshot_taken");
+    const pb::SnapshotTaken& taken = response.snapshot_taken();
+    return SnapshotInfo{taken.snapshot_id(), taken.total_bytes(), taken.position()};
+  }
+
+  absl::StatusOr<std::string> ReadSnapshot(int id, int64_t offset) override {
+    pb::StreamRequest message;
+    message.mutable_read_snapshot()->set_snapshot_id(id);
+    message.mutable_read_snapshot()->set_offset(offset);
+    CHIMERA_ASSIGN_OR_RETURN(pb::StreamResponse response, Ask(message));
+    if (!response.has_snapshot_chunk()) return Unexpected("snapshot_chunk");
+    return std::move(*response.mutable_snapshot_chunk()->mutable_data());
+  }
+
+  absl::Status DropSnapshot(int id) override {
+    pb::StreamRequest message;
+    message.mutable_drop_snapshot()->set_snapshot_id(id);
+    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Ask(message));
+    return response.has_snapshot_dropped() ? absl::OkStatus() : Unexpected("snapshot_dropped");
+  }
+
+  // The fork waits at the knot until a call of its own takes it over.
+  absl::StatusOr<std::unique_ptr<KnotStream>> Fork(int64_t deadline_ns) override {
+    pb::StreamRequest message;
+    message.mutable_fork();
+    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Ask(message));
+    if (!response.has_forked()) return Unexpected("forked");
+    auto twin = std::make_unique<RemoteStream>(what_, stub_, keep_alive_, deadline_ns, timeout_ms_);
+    CHIMERA_RETURN_IF_ERROR(twin->Open(model_id_, 0, response.forked().fork_token()));
+    return twin;
+  }
+
+  absl::StatusOr<pb::StreamResponse> SendChunk(int64_t offset, std::string_view data) {
+    pb::StreamRequest message;
+    message.mutable_restore_chunk()->set_offset(offset);
+    message.mutable_restore_chunk()->set_data(data.data(), data.size());
+    CHIMERA_ASSIGN_OR_RETURN(pb::StreamResponse response, Exchange(message));
+    if (response.has_restored()) {
+      model_id_ = response.restored().model_id();
+    } else if (!response.has_restore_progress()) {
+      return Unexpected("restore_progress");
+    }
+    return response;
+  }
+
   void Cancel() override { context_.TryCancel(); }
 
  private:
+  // Exchange for requests that may be refused.
+  absl::StatusOr<pb::StreamResponse> Ask(const pb::StreamRequest& request) {
+    CHIMERA_ASSIGN_OR_RETURN(pb::StreamResponse response, Exchange(request));
+    if (response.has_refused()) return ReadRefused(response.refused());
+    return response;
+  }
+
   absl::Status PutSketch(const SketchFieldSet& fields, uint64_t id) {
     for (const SketchField* field : {&fields.memory, &fields.grammar, &fields.debt}) {
       if (field->sketch == nullptr || SketchId(*field->sketch) != id) continue;
@@ -142,12 +204,55 @@ class RemoteStream final : public KnotStream {
   }
 
   const std::string what_;
+  pb::KnotService::Stub* const stub_;
   const std::shared_ptr<void> keep_alive_;  // the stub
+  const int timeout_ms_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<pb::StreamRequest, pb::StreamResponse>> call_;
   std::string model_id_;
   absl::Status broken_;
   bool ended_ = false;
+};
+
+// Sends the chunks as they come; the knot answers the last one with the stream.
+class RemoteRestore final : public KnotRestore {
+ public:
+  explicit RemoteRestore(std::unique_ptr<RemoteStream> stream) : stream_(std::move(stream)) {}
+
+  int64_t received_bytes() const override { return received_bytes_; }
+  int64_t total_bytes() const override { return total_bytes_; }
+
+  absl::Status Add(int64_t offset, std::string_view data) override {
+    if (restored_.has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a restore chunk of ", data.size(), " bytes at ", offset,
+                       " exceeds the snapshot's ", total_bytes_, " bytes"));
+    }
+    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, stream_->SendChunk(offset, data));
+    received_bytes_ = offset + static_cast<int64_t>(data.size());
+    total_bytes_ = received_bytes_;
+    if (response.has_restored()) {
+      restored_ = response.restored();
+    } else {
+      total_bytes_ = response.restore_progress().total_bytes();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<RestoredStream> Finish() override {
+    if (!restored_.has_value()) {
+      return absl::DataLossError(absl::StrCat("snapshot: has ", received_bytes_,
+                                              " bytes but its header declares ", total_bytes_));
+    }
+    return RestoredStream{std::move(stream_), restored_->position(), restored_->loops(),
+                          restored_->surface_half()};
+  }
+
+ private:
+  std::unique_ptr<RemoteStream> stream_;
+  int64_t received_bytes_ = 0;
+  int64_t total_bytes_ = 0;
+  std::optional<pb::Restored> restored_;
 };
 
 }  // namespace
@@ -173,6 +278,15 @@ absl::StatusOr<std::unique_ptr<KnotStream>> RemoteKnot::Open(const std::string& 
                                                impl_->options.stream_timeout_ms);
   CHIMERA_RETURN_IF_ERROR(stream->Open(model_id, loops));
   return stream;
+}
+
+absl::StatusOr<std::unique_ptr<KnotRestore>> RemoteKnot::Restore(std::string_view first,
+                                                                 int64_t deadline_ns) {
+  CHIMERA_RETURN_IF_ERROR(impl_->Connect(deadline_ns));
+  auto restore = std::make_unique<RemoteRestore>(std::make_unique<RemoteStream>(
+      impl_->what, impl_->stub.get(), impl_, deadline_ns, impl_->options.stream_timeout_ms));
+  CHIMERA_RETURN_IF_ERROR(restore->Add(0, first));
+  return restore;
 }
 
 absl::StatusOr<std::vector<ModelFile>> RemoteKnot::FetchModel(const std::string& model_id) {

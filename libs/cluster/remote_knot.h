@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,8 @@ class RemoteKnot final : public Knot {
   absl::StatusOr<KnotModelInfo> CurrentModel() override;
   absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id, int64_t deadline_ns,
                                                    int loops) override;
+  absl::StatusOr<std::unique_ptr<KnotRestore>> Restore(std::string_view first,
+                                                       int64_t deadline_ns) override;
   absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) override;
   absl::StatusOr<std::string> Publish(const std::string& folder) override;
 

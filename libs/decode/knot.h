@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +17,10 @@ namespace chimera {
 inline constexpr int kRowsMax = 1024;         // D4's bound K
 inline constexpr int kPenaltyWindow = 1024;   // tokens the repetition penalty looks back
 inline constexpr int kVerifyNodesMax = 4096;  // nodes of one pass; longer prompts take several
+inline constexpr int kSnapshotsMax = 2;       // that a stream holds (D14)
+inline constexpr int64_t kSnapshotChunkBytes = 256 << 10;   // of ReadSnapshot
+inline constexpr int64_t kRestoreChunkBytesMax = 1 << 20;   // of KnotRestore::Add
+inline constexpr int64_t kRestoreFirstChunkBytesMin = 128;  // the header of a snapshot
 
 // One position of a pass. Parents come before children; parent -1 is the last committed position.
 struct VerifyNode {
@@ -77,6 +82,13 @@ struct VerifyResult {
   float residual = 0.0f;
 };
 
+// A snapshot that a stream holds.
+struct SnapshotInfo {
+  int id = 0;  // within the stream
+  int64_t total_bytes = 0;
+  int64_t position = 0;  // committed positions in it
+};
+
 // One mutable timeline, pinned to one model. Destroying it frees the slot.
 // Thread-compatible, but Cancel may be called from any thread.
 class KnotStream {
@@ -88,8 +100,46 @@ class KnotStream {
   virtual absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) = 0;
   // Rows [first, first + count) of a node of the last Verify, in the same order.
   virtual absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) = 0;
+  // The four below change nothing when they fail, and the stream goes on. A stream that keeps no
+  // snapshots answers UNIMPLEMENTED.
+  //
+  // Keeps all of the stream as it stands (docs/formats/snapshot.md): the committed positions, the
+  // last tokens, and surface, at most 64 KiB that the surface keeps beside them. A window that was
+  // not committed and the sketch fields are no part of it. RESOURCE_EXHAUSTED when kSnapshotsMax
+  // are held or the knot has no memory left; INVALID_ARGUMENT for a surface half that is too large.
+  virtual absl::StatusOr<SnapshotInfo> TakeSnapshot(std::string_view surface);
+  // kSnapshotChunkBytes from an offset on, less at the end.
+  virtual absl::StatusOr<std::string> ReadSnapshot(int id, int64_t offset);
+  virtual absl::Status DropSnapshot(int id);
+  // A second stream in the state of this one, fields included; admitted and failing as
+  // Knot::Open. It holds no snapshots.
+  virtual absl::StatusOr<std::unique_ptr<KnotStream>> Fork(int64_t deadline_ns);
   // Makes a running or later call return CANCELLED within one step. Thread-safe.
   virtual void Cancel() = 0;
+};
+
+// A stream that came out of a snapshot.
+struct RestoredStream {
+  std::unique_ptr<KnotStream> stream;
+  int64_t position = 0;
+  int loops = 0;        // the most a pass may ask for
+  std::string surface;  // what the surface kept
+};
+
+// A snapshot on its way in. It has the stream's slot from the start; destroying it before Finish
+// frees the slot. Thread-compatible.
+class KnotRestore {
+ public:
+  virtual ~KnotRestore() = default;
+  // Bytes there are and will be.
+  virtual int64_t received_bytes() const = 0;
+  virtual int64_t total_bytes() const = 0;
+  // The next bytes: offset is received_bytes(), data 1..kRestoreChunkBytesMax bytes. After an error
+  // the restore is of no use.
+  virtual absl::Status Add(int64_t offset, std::string_view data) = 0;
+  // Call once, with every byte there. DATA_LOSS names the fault of a damaged snapshot. The first
+  // pass of the stream may bring sketch fields at any position.
+  virtual absl::StatusOr<RestoredStream> Finish() = 0;
 };
 
 struct KnotModelInfo {
@@ -119,6 +169,12 @@ class Knot {
   // has room for; 0 is the model's default.
   virtual absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,
                                                            int64_t deadline_ns, int loops) = 0;
+  // Begins a stream from a snapshot. first is its beginning, kRestoreFirstChunkBytesMin to
+  // kRestoreChunkBytesMax bytes. Before a byte is kept its header is checked: DATA_LOSS names a
+  // fault, FAILED_PRECONDITION a model the knot does not hold; then it is admitted as in Open.
+  // UNIMPLEMENTED from a knot that keeps no snapshots.
+  virtual absl::StatusOr<std::unique_ptr<KnotRestore>> Restore(std::string_view first,
+                                                               int64_t deadline_ns);
   // config.json and tokenizer.model of a model.
   virtual absl::StatusOr<std::vector<ModelFile>> FetchModel(const std::string& model_id) = 0;
   // Takes the model folder, checks it, and makes it current; returns its id.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "layers/titans.h"
@@ -34,13 +35,13 @@ struct Header {
   uint32_t surface_bytes;
   uint32_t zero;
 };
-static_assert(sizeof(Header) == 128);
+static_assert(sizeof(Header) == kSnapshotHeaderBytes);
 
 absl::Status Corrupt(const std::string& fault) {
   return absl::DataLossError(absl::StrCat("snapshot: ", fault));
 }
 
-absl::Status CheckFrame(std::string_view bytes, Header* header) {
+absl::Status ReadHeader(std::string_view bytes, Header* header) {
   if (bytes.size() < sizeof(Header)) {
     return Corrupt(absl::StrCat("has ", bytes.size(), " bytes, its header needs ", sizeof(Header)));
   }
@@ -53,6 +54,11 @@ absl::Status CheckFrame(std::string_view bytes, Header* header) {
         absl::StrCat("version ", header->version, " is not the supported version ", kVersion));
   }
   if (header->byte_order != kByteOrder) return Corrupt("wrong byte order mark");
+  return absl::OkStatus();
+}
+
+absl::Status CheckFrame(std::string_view bytes, Header* header) {
+  CHIMERA_RETURN_IF_ERROR(ReadHeader(bytes, header));
   if (header->total_bytes != bytes.size()) {
     return Corrupt(
         absl::StrCat("has ", bytes.size(), " bytes but its header declares ", header->total_bytes));
@@ -131,7 +137,7 @@ absl::StatusOr<std::string> WriteSnapshot(const Model& model, const BraidState& 
   h.position = static_cast<uint64_t>(state.position());
   h.n_floats = state.floats().size();
   h.surface_bytes = static_cast<uint32_t>(surface.size());
-  h.total_bytes = sizeof(h) + state.floats().size_bytes() + recent.size_bytes() + surface.size();
+  h.total_bytes = static_cast<uint64_t>(SnapshotBytes(state, recent.size(), surface.size()));
   std::string bytes;
   bytes.reserve(h.total_bytes);
   bytes.append(reinterpret_cast<const char*>(&h), sizeof(h));
@@ -143,25 +149,53 @@ absl::StatusOr<std::string> WriteSnapshot(const Model& model, const BraidState& 
   return bytes;
 }
 
-absl::StatusOr<Snapshot> ReadSnapshot(const Model& model, std::string_view bytes) {
+int64_t SnapshotBytes(const BraidState& state, size_t n_recent, size_t surface_bytes) {
+  return static_cast<int64_t>(sizeof(Header) + state.floats().size_bytes() +
+                              n_recent * sizeof(int32_t) + surface_bytes);
+}
+
+absl::StatusOr<std::string> SnapshotModelId(std::string_view bytes) {
+  Header h;
+  CHIMERA_RETURN_IF_ERROR(ReadHeader(bytes, &h));
+  return std::string(h.model_id, sizeof(h.model_id));
+}
+
+absl::StatusOr<SnapshotHead> ReadSnapshotHead(const Model& model, std::string_view bytes) {
+  Header h;
+  CHIMERA_RETURN_IF_ERROR(ReadHeader(bytes, &h));
+  CHIMERA_RETURN_IF_ERROR(CheckFit(model, h));
+  return SnapshotHead{static_cast<int>(h.loops), static_cast<int64_t>(h.position),
+                      static_cast<int64_t>(h.total_bytes)};
+}
+
+absl::Status ReadSnapshotInto(const Model& model, std::string_view bytes, BraidState* state,
+                              std::vector<int32_t>* recent, std::string* surface) {
   Header h;
   CHIMERA_RETURN_IF_ERROR(CheckFrame(bytes, &h));
   CHIMERA_RETURN_IF_ERROR(CheckFit(model, h));
-  Snapshot snapshot{BraidState(model.shape(), static_cast<int>(h.loops)), {}, {}};
+  CHIMERA_CHECK(state->loops() == static_cast<int>(h.loops));
   const char* at = bytes.data() + sizeof(h);
-  std::memcpy(snapshot.state.floats().data(), at, h.n_floats * 4);
+  std::memcpy(state->floats().data(), at, h.n_floats * 4);
   at += h.n_floats * 4;
-  snapshot.state.set_position(static_cast<int64_t>(h.position));
-  CHIMERA_RETURN_IF_ERROR(CheckCounters(model.shape(), &snapshot.state));
-  snapshot.recent.resize(h.n_recent);
-  std::memcpy(snapshot.recent.data(), at, size_t{4} * h.n_recent);
+  state->set_position(static_cast<int64_t>(h.position));
+  CHIMERA_RETURN_IF_ERROR(CheckCounters(model.shape(), state));
+  recent->resize(h.n_recent);
+  std::memcpy(recent->data(), at, size_t{4} * h.n_recent);
   at += size_t{4} * h.n_recent;
-  for (int32_t token : snapshot.recent) {
+  for (int32_t token : *recent) {
     if (token < 0 || token >= model.shape().vocab_size) {
       return Corrupt(absl::StrCat("recent token ", token, " is outside the vocabulary"));
     }
   }
-  snapshot.surface.assign(at, h.surface_bytes);
+  surface->assign(at, h.surface_bytes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Snapshot> ReadSnapshot(const Model& model, std::string_view bytes) {
+  CHIMERA_ASSIGN_OR_RETURN(const SnapshotHead head, ReadSnapshotHead(model, bytes));
+  Snapshot snapshot{BraidState(model.shape(), head.loops), {}, {}};
+  CHIMERA_RETURN_IF_ERROR(
+      ReadSnapshotInto(model, bytes, &snapshot.state, &snapshot.recent, &snapshot.surface));
   return snapshot;
 }
 

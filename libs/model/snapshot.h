@@ -15,7 +15,8 @@
 
 namespace chimera {
 
-inline constexpr size_t kSurfaceHalfMax = 65536;  // bytes
+inline constexpr size_t kSurfaceHalfMax = 65536;     // bytes
+inline constexpr size_t kSnapshotHeaderBytes = 128;  // the fixed part at the front
 
 struct Snapshot {
   BraidState state;
@@ -28,6 +29,28 @@ struct Snapshot {
 absl::StatusOr<std::string> WriteSnapshot(const Model& model, const BraidState& state,
                                           std::span<const int32_t> recent,
                                           std::string_view surface);
+
+// Size of such a snapshot.
+int64_t SnapshotBytes(const BraidState& state, size_t n_recent, size_t surface_bytes);
+
+// What the header says, before the rest is there.
+struct SnapshotHead {
+  int loops = 0;
+  int64_t position = 0;
+  int64_t total_bytes = 0;
+};
+
+// The model the first kSnapshotHeaderBytes name: 64 characters that nobody has checked. DATA_LOSS
+// when they are no header of a snapshot of this version.
+absl::StatusOr<std::string> SnapshotModelId(std::string_view bytes);
+// Checks the header against the model's sizes; errors as ReadSnapshot, whose checksum it cannot
+// check yet.
+absl::StatusOr<SnapshotHead> ReadSnapshotHead(const Model& model, std::string_view bytes);
+
+// Reads into a state of the model with as many loops as the head says. After an error its content
+// is of no use.
+absl::Status ReadSnapshotInto(const Model& model, std::string_view bytes, BraidState* state,
+                              std::vector<int32_t>* recent, std::string* surface);
 
 // DATA_LOSS names the fault; FAILED_PRECONDITION when the snapshot belongs to another model.
 absl::StatusOr<Snapshot> ReadSnapshot(const Model& model, std::string_view bytes);

@@ -15,6 +15,7 @@
 #include "cluster/sketch_cache.h"
 #include "cluster/status_map.h"
 #include "services/knot/model_calls.h"
+#include "services/knot/parked_forks.h"
 #include "services/knot/stream_call.h"
 
 namespace chimera {
@@ -31,6 +32,7 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
   Impl(LocalKnot* knot_in, const KnotServiceOptions& options_in)
       : knot(knot_in),
         options(options_in),
+        forks(options_in.fork_claim_ms),
         // Two more than slots: opening and refusing goes on while every slot computes.
         passes("knot stream", knot_in->Info().streams_max + 2, kStreamQueueMax),
         transfers("model transfer", 2, 16),
@@ -39,7 +41,7 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
   grpc::ServerBidiReactor<pb::StreamRequest, pb::StreamResponse>* Stream(
       grpc::CallbackServerContext* context) override {
     auto call = std::make_shared<StreamCall>(
-        knot, &sketches, &passes,
+        knot, &sketches, &forks, &passes,
         ServerDeadlineNs(context->deadline(), options.request_deadline_ms));
     {
       MutexLock lock(&mutex);
@@ -80,11 +82,13 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
     }
     const int64_t now_ns = Clock::Real().NowNs();
     for (const auto& call : calls) call->EndIfExpired(now_ns);
+    forks.DropExpired(now_ns);
   }
 
   LocalKnot* const knot;
   const KnotServiceOptions options;
   SketchCache sketches;
+  ParkedForks forks;
   Executor passes;
   Executor transfers;
   Mutex mutex;

@@ -14,6 +14,7 @@ namespace chimera {
 
 struct KnotServiceOptions {
   int request_deadline_ms = 300000;  // of a stream whose client set none
+  int fork_claim_ms = 10000;         // how long a fork waits for its call
 };
 
 // Must outlive the server it is registered with. Thread-safe.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "cluster/knot_proto.h"
 #include "cluster/status_map.h"
@@ -48,11 +49,13 @@ void StreamCall::Handle() {
   response_.Clear();
   const absl::Status status = Answer(request_, &response_);
   std::unique_ptr<KnotStream> closed;
+  std::unique_ptr<KnotRestore> given_up;
   {
     MutexLock lock(&mutex_);
     busy_ = false;
     if (finished_) {
       closed = std::move(stream_);
+      given_up = std::move(restore_);
       return;
     }
     if (status.ok()) {
@@ -64,10 +67,18 @@ void StreamCall::Handle() {
 }
 
 absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResponse* response) {
+  if (request.has_restore_chunk()) return Restore(request.restore_chunk(), response);
+  if (restore_ != nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat("the stream is being restored: it has ",
+                                                      restore_->received_bytes(), " of ",
+                                                      restore_->total_bytes(), " bytes"));
+  }
   if (request.has_open()) return Open(request.open(), response);
   if (stream_ == nullptr) {
-    return absl::FailedPreconditionError("the first message of a stream must be open");
+    return absl::FailedPreconditionError(
+        "the first message of a stream must be open or restore_chunk");
   }
+  if (AnswerSnapshotRequest(request, response)) return absl::OkStatus();
   if (request.has_verify()) {
     uint64_t unknown = 0;
     CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify,
@@ -102,18 +113,31 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
 absl::Status StreamCall::Open(const pb::Open& open, pb::StreamResponse* response) {
   if (stream_ != nullptr) return absl::FailedPreconditionError("the stream is open already");
   CHIMERA_ASSIGN_OR_RETURN(const KnotModelInfo info, knot_->CurrentModel());
-  CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<KnotStream> stream,
-                           knot_->Open(open.model_id(), deadline_ns_, open.loops()));
+  CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<KnotStream> stream, OpenOrClaim(open));
   pb::Opened* opened = response->mutable_opened();
   opened->set_model_id(stream->model_id());
   if (info.model_id == stream->model_id()) {
     opened->set_vocab_size(info.vocab_size);
     opened->set_state_bytes(info.state_bytes);
   }
+  Keep(std::move(stream));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<KnotStream>> StreamCall::OpenOrClaim(const pb::Open& open) {
+  if (open.fork_token().empty()) return knot_->Open(open.model_id(), deadline_ns_, open.loops());
+  CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<KnotStream> stream, forks_->Claim(open.fork_token()));
+  if (!open.model_id().empty() && open.model_id() != stream->model_id()) {
+    return absl::FailedPreconditionError(absl::StrCat("the fork is of model ", stream->model_id(),
+                                                      ", not ", open.model_id().substr(0, 64)));
+  }
+  return stream;
+}
+
+void StreamCall::Keep(std::unique_ptr<KnotStream> stream) {
   MutexLock lock(&mutex_);
   if (cancelled_) stream->Cancel();
   stream_ = std::move(stream);
-  return absl::OkStatus();
 }
 
 void StreamCall::OnWriteDone(bool ok) {
@@ -141,6 +165,7 @@ void StreamCall::End(const absl::Status& status) {
   finished_ = true;
   if (!busy_) {
     stream_.reset();  // the slot is free before the client hears that the call is over
+    restore_.reset();
   } else if (stream_ != nullptr) {
     stream_->Cancel();
   }

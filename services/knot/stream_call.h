@@ -12,6 +12,7 @@
 #include "cluster/executor.h"
 #include "cluster/sketch_cache.h"
 #include "decode/knot.h"
+#include "services/knot/parked_forks.h"
 
 namespace chimera {
 
@@ -23,9 +24,14 @@ class StreamCall final
     : public grpc::ServerBidiReactor<knot::v1::StreamRequest, knot::v1::StreamResponse>,
       public std::enable_shared_from_this<StreamCall> {
  public:
-  // All borrowed; the sketches are shared by the streams of a process.
-  StreamCall(Knot* knot, SketchCache* sketches, Executor* executor, int64_t deadline_ns)
-      : knot_(knot), sketches_(sketches), executor_(executor), deadline_ns_(deadline_ns) {}
+  // All borrowed; the sketches and the forks are shared by the streams of a process.
+  StreamCall(Knot* knot, SketchCache* sketches, ParkedForks* forks, Executor* executor,
+             int64_t deadline_ns)
+      : knot_(knot),
+        sketches_(sketches),
+        forks_(forks),
+        executor_(executor),
+        deadline_ns_(deadline_ns) {}
 
   // Call once, before the reactor is returned to the library.
   void Begin();
@@ -41,10 +47,21 @@ class StreamCall final
   void Handle();
   absl::Status Answer(const knot::v1::StreamRequest& request, knot::v1::StreamResponse* response);
   absl::Status Open(const knot::v1::Open& open, knot::v1::StreamResponse* response);
+  absl::StatusOr<std::unique_ptr<KnotStream>> OpenOrClaim(const knot::v1::Open& open);
+  // snapshot_requests.cc. False when it is another request; a refusal goes into the response.
+  bool AnswerSnapshotRequest(const knot::v1::StreamRequest& request,
+                             knot::v1::StreamResponse* response);
+  absl::Status TakeSnapshot(const knot::v1::TakeSnapshot& take, knot::v1::StreamResponse* response);
+  absl::Status ReadSnapshot(const knot::v1::ReadSnapshot& read, knot::v1::StreamResponse* response);
+  absl::Status Fork(knot::v1::StreamResponse* response);
+  absl::Status Restore(const knot::v1::RestoreChunk& chunk, knot::v1::StreamResponse* response);
+  // From here on the call is this stream.
+  void Keep(std::unique_ptr<KnotStream> stream);
   void End(const absl::Status& status);
 
   Knot* const knot_;
   SketchCache* const sketches_;
+  ParkedForks* const forks_;
   Executor* const executor_;
   const int64_t deadline_ns_;
   std::shared_ptr<StreamCall> self_;  // dropped in OnDone
@@ -53,6 +70,7 @@ class StreamCall final
 
   Mutex mutex_;
   std::unique_ptr<KnotStream> stream_;         // replaced only by a task or in End
+  std::unique_ptr<KnotRestore> restore_;       // the same; before there is a stream
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;  // a task uses stream_
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
