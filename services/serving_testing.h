@@ -31,6 +31,7 @@ struct ServingOptions {
   int request_deadline_ms = 60000;
   int drain_timeout_ms = 2000;
   int fork_claim_ms = 10000;
+  bool measure_cost = false;
   std::string data_dir;
 };
 

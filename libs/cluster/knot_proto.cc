@@ -10,6 +10,7 @@ namespace chimera {
 namespace {
 
 constexpr int kClassWeightsMax = 64;
+constexpr size_t kCostPointsMax = 64;
 
 absl::Status RowListsDisagree(int ids, int logits, int raw) {
   return absl::InternalError(absl::StrCat("the knot sent ", ids, " token ids, ", logits,
@@ -42,6 +43,19 @@ NodeDistribution ReadDistribution(const knot::v1::NodeDistribution& in) {
   out.entropy_bits = in.entropy_bits();
   out.allowed_rows = in.allowed_rows();
   return out;
+}
+
+// A curve that does not ascend is none.
+CostCurve ReadCost(const knot::v1::GetModelResponse& in) {
+  CostCurve curve;
+  for (const knot::v1::CostPoint& point : in.cost_curve()) {
+    const CostPoint last = curve.points.empty() ? CostPoint{} : curve.points.back();
+    const bool ascends = point.positions() > last.positions && point.pass_ns() >= last.pass_ns;
+    if (!ascends || curve.points.size() == kCostPointsMax) return {};
+    curve.points.push_back({point.positions(), point.pass_ns()});
+  }
+  curve.head_ns = in.head_ns() > 0 ? in.head_ns() : 0;
+  return curve;
 }
 
 }  // namespace
@@ -172,6 +186,12 @@ void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out) 
   out->set_state_bytes(info.state_bytes);
   out->set_streams_running(info.streams_running);
   out->set_streams_max(info.streams_max);
+  for (const CostPoint& point : info.cost.points) {
+    knot::v1::CostPoint* to = out->add_cost_curve();
+    to->set_positions(point.positions);
+    to->set_pass_ns(point.pass_ns);
+  }
+  out->set_head_ns(info.cost.head_ns);
 }
 
 KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
@@ -183,6 +203,7 @@ KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
   info.state_bytes = in.state_bytes();
   info.streams_running = in.streams_running();
   info.streams_max = in.streams_max();
+  info.cost = ReadCost(in);
   return info;
 }
 

@@ -10,8 +10,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/metrics_sink.h"
+#include "base/mutex.h"
+#include "cluster/cost_probe.h"
 #include "cluster/memory_budget.h"
 #include "decode/knot.h"
+#include "model/model.h"
 
 namespace chimera {
 
@@ -19,6 +22,8 @@ struct LocalKnotOptions {
   std::string data_dir;  // published models go to <data_dir>/models; empty: publishing is refused
   int threads = 1;       // of a pass
   int max_streams = 0;   // 0: deployment.max_streams of the first model
+  // Measure the cost curve of every model that becomes current, in the background.
+  bool measure_cost = false;
 };
 
 // Streams are pinned to the model that was current when they opened; the old model leaves memory
@@ -55,7 +60,11 @@ class LocalKnot final : public Knot {
 
  private:
   explicit LocalKnot(std::shared_ptr<Core> core);
-  std::shared_ptr<Core> core_;
+  const std::shared_ptr<Core> core_;
+  // Work on the current model beside the streams; what the former one had is given up.
+  void StartBackground(std::shared_ptr<const Model> model);
+  Mutex background_mutex_;
+  std::unique_ptr<CostProbe> cost_probe_ ABSL_GUARDED_BY(background_mutex_);
 };
 
 // The folder that was published last under data_dir, or empty.

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "decode/cost_curve.h"
 #include "hdc/hypervector.h"
 
 namespace chimera {
@@ -150,6 +151,7 @@ struct KnotModelInfo {
   int64_t state_bytes = 0;
   int streams_running = 0;
   int streams_max = 0;
+  CostCurve cost;  // empty until the knot has measured
 };
 
 // One file of a model folder, in memory.

@@ -165,6 +165,7 @@ class Process {
     options.data_dir = config_.data_dir;
     options.threads = config_.threads > 0 ? config_.threads : UsableCpus();
     options.max_streams = config_.max_streams;
+    options.measure_cost = true;
     const std::string folder = ModelFolder();
     CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<LocalKnot> local,
                              LocalKnot::Create(options, folder, &metrics_));

@@ -41,6 +41,11 @@ absl::StatusOr<std::unique_ptr<Role>> MakeKnotRole(const RoleContext& context) {
                 static_cast<double>(info.state_bytes) * info.streams_running);
     sink->Gauge("chimera_streams_running", "", info.streams_running);
     sink->Gauge("chimera_streams_limit", "", info.streams_max);
+    for (const CostPoint& point : info.cost.points) {
+      sink->Gauge("chimera_knot_pass_seconds", absl::StrCat(point.positions),
+                  static_cast<double>(point.pass_ns) * 1e-9);
+    }
+    sink->Gauge("chimera_knot_head_seconds", "", static_cast<double>(info.cost.head_ns) * 1e-9);
   });
   KnotServiceOptions options;
   options.request_deadline_ms = context.config->request_deadline_ms;

@@ -1,0 +1,46 @@
+// Measures the cost curve of a model on this machine (DESIGN D6), in the background: the first
+// token never waits for it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "decode/cost_curve.h"
+#include "model/model.h"
+
+namespace chimera {
+
+struct CostProbeOptions {
+  int runs_max = 9;                 // of each size; the median counts
+  int64_t budget_ns = 500'000'000;  // after which a size is run once and no more
+  // Around every pass: a share of the cores. False from enter gives up.
+  std::function<bool()> enter = [] { return true; };
+  std::function<void()> leave = [] {};
+};
+
+// Sizes of the curve.
+inline constexpr int kCostPositions[] = {1, 2, 4, 8, 16, 32};
+
+// Runs windows on a state of its own that is never committed, on one core as a stream does. Takes
+// about budget_ns, or eight passes of the slow model. Empty when it was told to give up.
+std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions& options);
+
+// One measurement on a thread of its own. Thread-compatible.
+class CostProbe {
+ public:
+  // done runs on that thread. stop makes a waiting options.enter return false; it may be called
+  // from any thread.
+  CostProbe(std::shared_ptr<const Model> model, CostProbeOptions options,
+            std::function<void(const CostCurve&)> done, std::function<void()> stop);
+  ~CostProbe();  // gives up within one pass, and waits for that
+
+ private:
+  const std::function<void()> stop_;
+  std::thread thread_;
+};
+
+}  // namespace chimera
