@@ -93,6 +93,15 @@ bool HasVexVnni() {
 #endif
 }
 
+bool HasVbmi() {
+#if defined(__x86_64__)
+  static const bool has = BestIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512vbmi");
+  return has;
+#else
+  return false;
+#endif
+}
+
 bool HasAmxInt8() {
 #if defined(__x86_64__) && defined(__linux__)
   static const bool granted = [] {

@@ -30,6 +30,9 @@ const char* IsaName(Isa isa);
 // with AVX-512, whose VNNI has the same instruction in EVEX form.
 bool HasVexVnni();
 
+// Byte lookups of AVX-512 VBMI, which kAvx512 does not promise. False below that level.
+bool HasVbmi();
+
 // AMX int8 tiles, granted by the kernel to this process (asked once, on first call). Thread-safe.
 bool HasAmxInt8();
 

@@ -25,6 +25,9 @@ CHIMERA_DECLARE_PRODUCTS(avxvnni)
 CHIMERA_DECLARE_PRODUCTS(avxvnni_evex)
 CHIMERA_DECLARE_PRODUCTS(avx512)
 CHIMERA_DECLARE_QUANTIZERS(avx512)
+namespace vbmi {
+extern const Base3LookupKernels kBase3LookupKernels;
+}  // namespace vbmi
 namespace amx {
 extern const AmxKernels kAmxKernels;
 }  // namespace amx
@@ -84,6 +87,15 @@ const AmxKernels& Amx() {
   return amx::kAmxKernels;
 #else
   static constexpr AmxKernels kNone = {nullptr, nullptr};
+  return kNone;
+#endif
+}
+
+const Base3LookupKernels& Base3Lookup() {
+#if defined(__x86_64__)
+  return vbmi::kBase3LookupKernels;
+#else
+  static constexpr Base3LookupKernels kNone = {nullptr};
   return kNone;
 #endif
 }
@@ -171,11 +183,15 @@ void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_
                  const float* s, const int32_t* sums, float* y) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
+  if (w.packing == TritPacking::kBase3 && HasVbmi()) {
+    return Base3Lookup().gemv(w, tile_begin, tile_end, q, s, sums, y);
+  }
   Ternary(w.packing).gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
 }
 
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                  const float* s, const int32_t* sums, float* y, int64_t ldy) {
+  if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
   const int tiled = w.packing == TritPacking::kTwoBit ? AmxShare(n_tokens) : 0;

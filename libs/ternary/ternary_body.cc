@@ -138,7 +138,12 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
 struct TwoBit {
   template <int T>
   CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
-    BlockDots<T>(tile + int64_t{block} * kTwoBitBlockBytes, in, block, dots);
+    const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
+    if constexpr (T == 1) {
+#pragma GCC unroll 4
+      for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line);
+    }
+    BlockDots<T>(codes, in, block, dots);
   }
 };
 

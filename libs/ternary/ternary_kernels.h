@@ -59,10 +59,17 @@ struct AmxKernels {
                     const int8_t* q, const float* s, float* y, int64_t ldy);
 };
 
+// One token times base-3 codes by byte lookups. Only when HasVbmi(); null in builds without.
+struct Base3LookupKernels {
+  void (*gemv)(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q, const float* s,
+               const int32_t* sums, float* y);
+};
+
 const QuantizeKernels& QuantizeFor(Isa isa);
 const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTwoBit);
 const Int8Kernels& Int8For(Isa isa);
 const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
+const Base3LookupKernels& Base3Lookup();
 
 }  // namespace chimera

@@ -43,6 +43,13 @@ void Check::Close(const std::string& what, const std::vector<float>& got,
   Close(what, got.data(), want.data(), got.size(), tol);
 }
 
+void Check::Agree(const std::string& what, const std::vector<float>& got,
+                  const std::vector<float>& want) {
+  Check alone(isa_);
+  alone.Same(what, got, want);
+  failures_ += alone.failures();
+}
+
 std::vector<float> Noise(size_t n, float scale, float offset, uint32_t seed) {
   std::vector<float> x(n);
   uint32_t state = seed * 2654435761u + 97u;

@@ -169,9 +169,10 @@ std::vector<Finding> CheckOwnHeaderFirst(const std::vector<SourceFile>& files) {
 }
 
 std::vector<Finding> CheckInBuild(const std::vector<SourceFile>& files) {
-  std::map<std::string, const SourceFile*> lists;  // by folder
+  std::map<std::string, std::string> lists;  // by folder
   for (const SourceFile& file : files) {
-    if (FileName(file.path) == "CMakeLists.txt") lists[Folder(file.path)] = &file;
+    const std::string name = FileName(file.path);
+    if (name == "CMakeLists.txt" || name == "bodies.cmake") lists[Folder(file.path)] += file.text;
   }
   std::vector<Finding> findings;
   for (const SourceFile& file : files) {
@@ -184,8 +185,7 @@ std::vector<Finding> CheckInBuild(const std::vector<SourceFile>& files) {
     bool named = false;
     for (std::string folder = Folder(file.path); !named; folder = Folder(folder)) {
       const auto it = lists.find(folder);
-      named =
-          it != lists.end() && (HasWord(it->second->text, name) || HasWord(it->second->text, stem));
+      named = it != lists.end() && (HasWord(it->second, name) || HasWord(it->second, stem));
       if (folder.empty()) break;
     }
     if (!named) findings.push_back({file.path, 0, "no CMakeLists.txt names this file"});

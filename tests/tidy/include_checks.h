@@ -34,7 +34,8 @@ std::vector<Finding> CheckKernelIncludes(const std::vector<SourceFile>& files);
 // x.cc includes x.h first, which proves that x.h compiles alone.
 std::vector<Finding> CheckOwnHeaderFirst(const std::vector<SourceFile>& files);
 
-// Every .cc is named by a CMakeLists.txt of its folder or of one above: a test nobody runs rots.
+// Every .cc is named by a CMakeLists.txt or bodies.cmake of its folder or of one above: a test
+// nobody runs rots.
 std::vector<Finding> CheckInBuild(const std::vector<SourceFile>& files);
 
 }  // namespace chimera::tidy

@@ -86,6 +86,10 @@ TEST(InBuildTest, CatchesBadSamples) {
   EXPECT_EQ(CheckInBuild({list, {"libs/x/a.cc", ""}}).size(), 0u);
   EXPECT_EQ(CheckInBuild({list, {"libs/x/relu_body.cc", ""}}).size(), 0u);
   EXPECT_EQ(CheckInBuild({list, {"libs/x/b.cc", ""}}).size(), 1u);
+  const SourceFile bodies = {"libs/x/bodies.cmake", "foreach(body tanh)\n"};
+  EXPECT_EQ(CheckInBuild({list, bodies, {"libs/x/relu_body.cc", ""}, {"libs/x/a.cc", ""}}).size(),
+            0u);
+  EXPECT_EQ(CheckInBuild({list, bodies, {"libs/x/tanh_body.cc", ""}}).size(), 0u);
   EXPECT_EQ(CheckInBuild({list, {"libs/x/b_a.cc", ""}}).size(), 1u);
 }
 
