@@ -184,7 +184,6 @@ struct Base3 {
 };
 
 // Many tokens: a few row tiles become two-bit codes once and serve all of them.
-constexpr int kUnpackTokens = 16;
 constexpr int kUnpackCols = 8192;
 
 void UnpackTile(const uint8_t* tile, int cols, uint8_t* two_bit) {

@@ -1,4 +1,4 @@
-// One token times base-3 bytes with the byte lookups of AVX-512 VBMI; reached only when HasVbmi().
+// Products of base-3 bytes with the byte lookups of AVX-512 VBMI; reached only when HasVbmi().
 // A byte is looked up once and gives its first four digits in the two-bit layout and the fifth
 // apart, instead of a product and two additions more for every four columns (base3_body.cc).
 //
@@ -41,6 +41,11 @@ struct Lookup {
   __m512i four[2];
   __m512i fifth[2];
 };
+
+CHIMERA_VEC Lookup LoadTables() {
+  return {{_mm512_load_si512(kTables.four), _mm512_load_si512(kTables.four + 64)},
+          {_mm512_load_si512(kTables.fifth), _mm512_load_si512(kTables.fifth + 64)}};
+}
 
 // The digits of one tile: five times four columns of sixteen rows.
 struct TileDigits {
@@ -113,8 +118,7 @@ CHIMERA_VEC F16 Group(const Lookup& lookup, const uint8_t* tiles, const uint16_t
 
 // y of one row tile, in the one float order.
 void OneTile(const TernaryView& w, int tile, const Tokens& in, float* y) {
-  const Lookup lookup = {{_mm512_load_si512(kTables.four), _mm512_load_si512(kTables.four + 64)},
-                         {_mm512_load_si512(kTables.fifth), _mm512_load_si512(kTables.fifth + 64)}};
+  const Lookup lookup = LoadTables();
   const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
   const uint8_t* tiles = w.codes + static_cast<size_t>(tile) * TileCodeBytes(w.packing, w.cols);
   const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
@@ -143,10 +147,52 @@ void Gemv(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q, c
   for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, in, y);
 }
 
+typedef uint16_t Codes __attribute__((vector_size(64)));
+
+// The codes of a block that begins at quad P of a tile: 16 rows x 4 columns each.
+template <int P>
+CHIMERA_VEC void Unpack(const Lookup& lookup, const uint8_t* bytes, __m512i* codes) {
+  TileDigits at = Find(lookup, bytes);
+#pragma GCC unroll 16
+  for (int k = 0; k < kQuads; ++k) {
+    const int d = (P + k) % kDigits;
+    if (k > 0 && d == 0) at = Find(lookup, bytes + (P + k) / kDigits * 64);
+    const __m512i low = (__m512i)((Codes)at.four >> (2 * (d % 4)));
+    codes[k] = d == 4 ? at.fifth : _mm512_and_si512(low, _mm512_set1_epi8(3));
+  }
+}
+
+// One copy for all token counts.
+__attribute__((noinline)) void BlockCodes(const uint8_t* tiles, int block, __m512i* codes) {
+  const Lookup lookup = LoadTables();
+  const uint8_t* bytes = FirstTile(tiles, block);
+  switch (block % kPeriod) {
+    case 0:
+      return Unpack<0>(lookup, bytes, codes);
+    case 1:
+      return Unpack<1>(lookup, bytes, codes);
+    case 2:
+      return Unpack<2>(lookup, bytes, codes);
+    case 3:
+      return Unpack<3>(lookup, bytes, codes);
+    default:
+      return Unpack<4>(lookup, bytes, codes);
+  }
+}
+
+struct LookedUp {
+  template <int T>
+  CHIMERA_VEC void Dots(const uint8_t* tiles, const Tokens& in, int block, I16* dots) {
+    __m512i codes[kQuads];
+    BlockCodes(tiles, block, codes);
+    CodeDots<T>([&codes](int k, int) { return codes[k]; }, in, block, dots);
+  }
+};
+
 }  // namespace
 
 extern const Base3LookupKernels kBase3LookupKernels;
-const Base3LookupKernels kBase3LookupKernels = {Gemv};
+const Base3LookupKernels kBase3LookupKernels = {Gemv, Gemm<LookedUp>};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -160,6 +160,11 @@ TEST(Base3, ProductsAreThoseOfTwoBitCodesOnEveryInstructionSet) {
             .gemm(base3, 0, RowTiles(rows), n, q, s.data(), sums.data(), got.data(), rows);
         ASSERT_EQ(got, want) << IsaName(isa) << " " << rows << " x " << cols << ", " << n;
       }
+      if (HasVbmi()) {
+        got.assign(want.size(), -1);
+        Base3Lookup().gemm(base3, 0, RowTiles(rows), n, q, s.data(), sums.data(), got.data(), rows);
+        ASSERT_EQ(got, want) << "by lookup " << rows << " x " << cols << ", " << n;
+      }
       if (n == 1 && HasVbmi()) {
         got.assign(want.size(), -1);
         Base3Lookup().gemv(base3, 0, RowTiles(rows), q, s.data(), sums.data(), got.data());

@@ -95,7 +95,7 @@ const Base3LookupKernels& Base3Lookup() {
 #if defined(__x86_64__)
   return vbmi::kBase3LookupKernels;
 #else
-  static constexpr Base3LookupKernels kNone = {nullptr};
+  static constexpr Base3LookupKernels kNone = {nullptr, nullptr};
   return kNone;
 #endif
 }
@@ -194,6 +194,9 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
+  if (w.packing == TritPacking::kBase3 && HasVbmi() && n_tokens < kUnpackTokens) {
+    return Base3Lookup().gemm(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
+  }
   const int tiled = w.packing == TritPacking::kTwoBit ? AmxShare(n_tokens) : 0;
   const int64_t done = tiled, blocks = w.cols / kActBlock;
   if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);

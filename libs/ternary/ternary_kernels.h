@@ -10,6 +10,9 @@
 
 namespace chimera {
 
+// Tokens from which on base-3 codes become two-bit codes, a few row tiles at a time.
+inline constexpr int kUnpackTokens = 16;
+
 // Quantizers and their inverses (quantize_body.cc). Tile ranges are explicit here.
 struct QuantizeKernels {
   void (*weights)(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
@@ -59,10 +62,13 @@ struct AmxKernels {
                     const int8_t* q, const float* s, float* y, int64_t ldy);
 };
 
-// One token times base-3 codes by byte lookups. Only when HasVbmi(); null in builds without.
+// Base-3 codes by byte lookups: one token, and a few (many become two-bit codes first, as in
+// base3_body.cc). Only when HasVbmi(); null in builds without.
 struct Base3LookupKernels {
   void (*gemv)(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q, const float* s,
                const int32_t* sums, float* y);
+  void (*gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+               const float* s, const int32_t* sums, float* y, int64_t ldy);
 };
 
 const QuantizeKernels& QuantizeFor(Isa isa);
