@@ -16,35 +16,35 @@ namespace {
 class Rig {
  public:
   explicit Rig(const Model& model)
-      : d_model_(static_cast<size_t>(model.shape().d_model)),
+      : model_(model),
+        d_model_(static_cast<size_t>(model.shape().d_model)),
         vocab_size_(model.shape().vocab_size),
-        exec_(1),
         state_(model.shape()),
-        stepper_(model, &exec_),
         logits_(static_cast<size_t>(vocab_size_)),
         row_(d_model_) {
     state_.Reset();
   }
 
   // Two branches, so that 32 positions end before the window's 16th depth.
-  void Window(int positions) {
+  void Window(int positions, ExecContext* exec) {
+    if (!stepper_.has_value()) stepper_.emplace(model_, exec);
     int32_t parents[kTreeNodesMax];
     tokens_.clear();
     for (int i = 0; i < positions; ++i) {
       parents[i] = i < 2 ? -1 : i - 2;
       tokens_.push_back(i * 37 % vocab_size_);
     }
-    const auto rows = stepper_.Tree(&state_, TokenTree(parents, positions), tokens_);
+    const auto rows = stepper_->Tree(&state_, TokenTree(parents, positions), tokens_);
     row_.assign(rows.begin(), rows.begin() + static_cast<int64_t>(d_model_));
   }
-  void Head() { stepper_.Logits(row_, 1, logits_); }
+  void Head() { stepper_->Logits(row_, 1, logits_); }
 
  private:
+  const Model& model_;
   const size_t d_model_;
   const int vocab_size_;
-  ExecContext exec_;
   BraidState state_;
-  Stepper stepper_;
+  std::optional<Stepper> stepper_;
   std::vector<float> logits_;
   std::vector<float> row_;  // of the last window
   std::vector<int32_t> tokens_;
@@ -52,17 +52,18 @@ class Rig {
 
 // The median of as many runs as fit into the time, at least one; empty when it was told to give up.
 std::optional<int64_t> MedianNs(const CostProbeOptions& options, int64_t budget_ns,
-                                const std::function<void()>& run) {
+                                const std::function<void(ExecContext*)>& run) {
   const Clock& clock = Clock::Real();
   std::vector<int64_t> took;
   int64_t total = 0;
   while (took.empty() ||
          (total < budget_ns && took.size() < static_cast<size_t>(options.runs_max))) {
-    if (!options.enter()) return std::nullopt;
-    const int64_t start = clock.NowNs();
-    run();
-    took.push_back(clock.NowNs() - start);
-    options.leave();
+    const auto timed = [&](ExecContext* exec) {
+      const int64_t start = clock.NowNs();
+      run(exec);
+      took.push_back(clock.NowNs() - start);
+    };
+    if (!options.run(timed)) return std::nullopt;
     total += took.back();
   }
   std::nth_element(took.begin(), took.begin() + static_cast<int64_t>(took.size() / 2), took.end());
@@ -75,10 +76,12 @@ std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions&
   Rig rig(model);
   const int64_t share = options.budget_ns / static_cast<int64_t>(std::size(kCostPositions) + 1);
   // The first pass meets cold pages.
-  if (!MedianNs(options, 0, [&] { rig.Window(1); }).has_value()) return std::nullopt;
+  if (!MedianNs(options, 0, [&](ExecContext* exec) { rig.Window(1, exec); }).has_value())
+    return std::nullopt;
   CostCurve curve;
   for (const int positions : kCostPositions) {
-    const auto ns = MedianNs(options, share, [&] { rig.Window(positions); });
+    const auto ns =
+        MedianNs(options, share, [&](ExecContext* exec) { rig.Window(positions, exec); });
     if (!ns.has_value()) return std::nullopt;
     curve.points.push_back({positions, *ns});
   }
@@ -86,7 +89,7 @@ std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions&
   for (size_t i = curve.points.size() - 1; i-- > 0;) {
     curve.points[i].pass_ns = std::min(curve.points[i].pass_ns, curve.points[i + 1].pass_ns);
   }
-  const auto head = MedianNs(options, share, [&] { rig.Head(); });
+  const auto head = MedianNs(options, share, [&](ExecContext*) { rig.Head(); });
   if (!head.has_value()) return std::nullopt;
   curve.head_ns = *head;
   return curve;

@@ -2,13 +2,14 @@
 // token never waits for it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
 
+#include "absl/functional/function_ref.h"
+#include "base/exec_context.h"
 #include "decode/cost_curve.h"
 #include "model/model.h"
 
@@ -17,22 +18,22 @@ namespace chimera {
 struct CostProbeOptions {
   int runs_max = 9;                 // of each size; the median counts
   int64_t budget_ns = 500'000'000;  // after which a size is run once and no more
-  // Around every pass: a share of the cores. False from enter gives up.
-  std::function<bool()> enter = [] { return true; };
-  std::function<void()> leave = [] {};
+  // Runs a pass in its turn among those of the streams. False gives up.
+  std::function<bool(absl::FunctionRef<void(ExecContext*)>)> run;
 };
 
 // Sizes of the curve.
 inline constexpr int kCostPositions[] = {1, 2, 4, 8, 16, 32};
 
-// Runs windows on a state of its own that is never committed, on one core as a stream does. Takes
-// about budget_ns, or eight passes of the slow model. Empty when it was told to give up.
+// Runs windows on a state of its own that is never committed. Takes about budget_ns, or eight
+// passes of the slow model. Empty when it was told to give up. The context is the same in every
+// run.
 std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions& options);
 
 // One measurement on a thread of its own. Thread-compatible.
 class CostProbe {
  public:
-  // done runs on that thread. stop makes a waiting options.enter return false; it may be called
+  // done runs on that thread. stop makes a waiting options.run return false; it may be called
   // from any thread.
   CostProbe(std::shared_ptr<const Model> model, CostProbeOptions options,
             std::function<void(const CostCurve&)> done, std::function<void()> stop);

@@ -16,11 +16,14 @@ std::shared_ptr<const Model> TestModel() {
 
 TEST(CostProbe, EverySizeIsMeasuredWithinTheBudget) {
   const auto model = TestModel();
-  int entered = 0, left = 0;
+  ExecContext exec(1);
+  int passes = 0;
   CostProbeOptions options;
   options.runs_max = 3;
-  options.enter = [&] { return ++entered > 0; };
-  options.leave = [&] { ++left; };
+  options.run = [&](absl::FunctionRef<void(ExecContext*)> pass) {
+    pass(&exec);
+    return ++passes > 0;
+  };
   const auto curve = MeasureCost(*model, options);
   ASSERT_TRUE(curve.has_value());
   ASSERT_EQ(curve->points.size(), 6u);
@@ -34,20 +37,24 @@ TEST(CostProbe, EverySizeIsMeasuredWithinTheBudget) {
   EXPECT_GT(curve->head_ns, 0);
   // 32 positions are more work than one, whatever else the machine does.
   EXPECT_GT(curve->points[5].pass_ns, 2 * curve->points[0].pass_ns);
-  EXPECT_EQ(entered, left);
-  EXPECT_LE(entered, 1 + 7 * 3);
+  EXPECT_LE(passes, 1 + 7 * 3);
   // A budget that is spent already: a warm-up, and every size once.
-  entered = 0;
+  passes = 0;
   options.budget_ns = 0;
   ASSERT_TRUE(MeasureCost(*model, options).has_value());
-  EXPECT_EQ(entered, 8);
+  EXPECT_EQ(passes, 8);
 }
 
 TEST(CostProbe, GivesUpBetweenPasses) {
   const auto model = TestModel();
+  ExecContext exec(1);
   CostProbeOptions options;
   int passes = 0;
-  options.enter = [&] { return ++passes < 4; };
+  options.run = [&](absl::FunctionRef<void(ExecContext*)> pass) {
+    if (++passes == 4) return false;
+    pass(&exec);
+    return true;
+  };
   EXPECT_FALSE(MeasureCost(*model, options).has_value());
   EXPECT_EQ(passes, 4);
 }

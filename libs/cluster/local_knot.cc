@@ -116,13 +116,12 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
   std::unique_ptr<CostProbe> ProbeCost(std::shared_ptr<const Model> model) {
     auto stopped = std::make_shared<std::atomic<bool>>(false);
     CostProbeOptions probe;
-    probe.enter = [core = shared_from_this(), stopped] {
-      return core->gate.Enter(stopped.get(), 0);
+    probe.run = [core = shared_from_this(), stopped](absl::FunctionRef<void(ExecContext*)> pass) {
+      return core->scheduler.RunAlone(pass, {stopped.get(), 0});
     };
-    probe.leave = [core = shared_from_this()] { core->gate.Leave(); };
     const auto stop = [core = shared_from_this(), stopped] {
       stopped->store(true);
-      core->gate.Wake();
+      core->scheduler.Wake();
     };
     const auto done = [core = shared_from_this(), id = model->id()](const CostCurve& curve) {
       LogInfo(absl::StrCat("cost of a pass of ", Short(id), ": ", CostText(curve)));

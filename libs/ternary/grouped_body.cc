@@ -34,7 +34,7 @@ struct Table {
 constexpr Table kTable;
 
 // dots[i] = sum of level * q over one block of 64 columns, for 16 rows and token i.
-#if defined(__AVX512VNNI__)
+#if defined(CHIMERA_DOT_ZMM)
 
 CHIMERA_VEC __m512i Low(__m512i v, bool upper) {
   return _mm512_and_si512(upper ? _mm512_srli_epi16(v, 4) : v, _mm512_set1_epi8(0x0f));

@@ -79,7 +79,7 @@ TEST(ShippedModel, Base3PackingKeepsTheSignature) {
   const auto model = Shipped();
   ASSERT_NE(model, nullptr);
   const std::string folder = TestFolder("shipped_base3");
-  ASSERT_TRUE(RepackModel(kFolder, TernaryPacking::kBase3, folder).ok());
+  ASSERT_TRUE(RepackModel(kFolder, {.packing = TernaryPacking::kBase3}, folder).ok());
   auto packed = Model::Load(folder);
   ASSERT_TRUE(packed.ok()) << packed.status();
   ExecContext exec(1);
