@@ -79,6 +79,7 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   transform->set_class_table_id(request.transform.class_table_id);
   transform->set_rows_max(request.transform.rows_max);
   transform->set_top_p(request.transform.top_p);
+  transform->set_omit_raw_mass(request.transform.omit_raw_mass);
   const SketchFieldSet& fields = request.fields;
   if (fields.memory.weight != 0) WriteField(fields.memory, out->mutable_memory_field());
   if (fields.grammar.weight != 0) WriteField(fields.grammar, out->mutable_grammar_field());
@@ -117,6 +118,7 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache
     out.transform.class_table_id = in.transform().class_table_id();
     out.transform.rows_max = in.transform().rows_max();
     out.transform.top_p = in.transform().top_p();
+    out.transform.omit_raw_mass = in.transform().omit_raw_mass();
   }
   out.fields.memory = ReadField(in.memory_field(), sketches, unknown);
   out.fields.grammar = ReadField(in.grammar_field(), sketches, unknown);

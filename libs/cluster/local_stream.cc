@@ -8,6 +8,8 @@
 namespace chimera {
 namespace {
 
+static_assert(kHeadTile == kRowTile);
+
 constexpr int kWindow = 16;  // a window ends at the next position divisible by it (DESIGN D20)
 
 bool SameField(const SketchField& a, const SketchField& b) {
@@ -187,6 +189,7 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   wanted_.clear();
   if (request.commit_node >= 0) CommitWindow(request.commit_node);
   TakeFields(request.fields);
+  CHIMERA_RETURN_IF_ERROR(ChooseTiles());
   window_.reset();
   if (history_.size() > 2 * RecentMax()) {
     history_.erase(history_.begin(), history_.end() - static_cast<int64_t>(RecentMax()));
@@ -243,6 +246,7 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
                  .wanted = piece_wanted_,
                  .hidden = HiddenOf(first_wanted),
                  .logits = logits_.data(),
+                 .tiles = tiles_,
                  .gates = gates_};
   if (!scheduler_->Run(engine_.get(), &job, Limits())) return Stopped();
   gates_ = job.gates;
@@ -290,7 +294,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
     }
     for (size_t begin = 0; begin < wanted_.size() && status.ok(); begin += rows_max) {
       const size_t n = std::min(rows_max, wanted_.size() - begin);
-      engine_->Head(HiddenOf(begin), static_cast<int>(n), logits_.data());
+      engine_->Head(HiddenOf(begin), static_cast<int>(n), tiles_, logits_.data());
       for (size_t i = 0; i < n && status.ok(); ++i) {
         absl::StatusOr<NodeDistribution> distribution =
             Distribution(wanted_[begin + i], {logits_.data() + i * vocab_size, vocab_size}, 0,
@@ -339,12 +343,21 @@ void LocalStream::Want(int32_t node, std::vector<int32_t> path) {
   hidden_.resize(wanted_.size() * static_cast<size_t>(model_->shape().d_model));
 }
 
+absl::Status LocalStream::ChooseTiles() {
+  tiles_ = {};
+  if (!transform_.omit_raw_mass) return absl::OkStatus();
+  CHIMERA_ASSIGN_OR_RETURN(const std::span<const int32_t> tiles, transformer_.Tiles({}));
+  const int all = RowTiles(model_->shape().vocab_size);
+  if (2 * tiles.size() < static_cast<size_t>(all)) tiles_ = tiles;
+  return absl::OkStatus();
+}
+
 float* LocalStream::HiddenOf(size_t wanted) {
   return hidden_.data() + wanted * static_cast<size_t>(model_->shape().d_model);
 }
 
 absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
-                                                           std::span<float> logits, int first,
+                                                           std::span<const float> logits, int first,
                                                            int count) {
   const size_t window = std::min<size_t>(kPenaltyWindow - wanted.path.size(), wanted.history_end);
   std::span<const int32_t> seen = std::span(history_).subspan(wanted.history_end - window, window);
@@ -354,7 +367,10 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
     seen = seen_;
   }
   CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                           transformer_.Apply(logits, seen, {}, transform_, first, count));
+                           tiles_.empty()
+                               ? transformer_.Apply(logits, seen, {}, transform_, first, count)
+                               : transformer_.ApplyTiles(logits.first(tiles_.size() * kHeadTile),
+                                                         seen, transform_, first, count));
   distribution.node = wanted.node;
   return distribution;
 }
@@ -374,7 +390,7 @@ absl::StatusOr<NodeDistribution> LocalStream::MoreRows(int32_t node, int32_t fir
                                                    " rows or more than ", kRowsMax));
   }
   const auto head = [&](ExecContext*) {
-    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, logits_.data());
+    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, tiles_, logits_.data());
   };
   if (!scheduler_->RunAlone(head, Limits())) {
     broken_ = Stopped();

@@ -38,7 +38,10 @@ struct LogitTransform {
   float repetition_penalty = 1.0f;  // over the last kPenaltyWindow tokens and the node's path
   uint64_t class_table_id = 0;
   int rows_max = kRowsMax;  // 1..kRowsMax
-  float top_p = 1.0f;       // rows beyond this mass may be left out
+  float top_p = 1.0f;       // the rows a pass returns end where their mass reaches it
+  // Leaves out raw_log_sum_exp, the one figure that masked rows count in: with it the head has to
+  // evaluate every row whatever the mask allows. For log-probabilities, and for nothing else.
+  bool omit_raw_mass = false;
 };
 
 // A sketch that pulls on the bits of the span knot (docs/layers/span_knot.md). Absent and weight 0
@@ -70,7 +73,7 @@ struct NodeDistribution {
   std::vector<float> logits;       // transformed
   std::vector<float> raw_logits;   // of the same rows, before the transform
   float log_sum_exp = 0.0f;        // over all allowed rows, transformed
-  float raw_log_sum_exp = 0.0f;    // over all rows, before the transform
+  float raw_log_sum_exp = 0.0f;    // over all rows, before the transform; NaN when it is omitted
   float entropy_bits = 0.0f;       // of the transformed distribution
   int32_t allowed_rows = 0;
 };
@@ -99,7 +102,8 @@ class KnotStream {
   // Runs one pass. Errors leave the stream unusable, except INVALID_ARGUMENT, which changes
   // nothing.
   virtual absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) = 0;
-  // Rows [first, first + count) of a node of the last Verify, in the same order.
+  // Rows [first, first + count) of a node of the last Verify, in the same order; from row 0 they
+  // end at top_p as those of Verify do.
   virtual absl::StatusOr<NodeDistribution> MoreRows(int32_t node, int32_t first, int32_t count) = 0;
   // The four below change nothing when they fail, and the stream goes on. A stream that keeps no
   // snapshots answers UNIMPLEMENTED.

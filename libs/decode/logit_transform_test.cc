@@ -8,9 +8,12 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <span>
+#include <tuple>
 
 #include "base/philox.h"
 #include "decode/exact_math.h"
+#include "decode/row_scan.h"
 #include "decode/sum_exp.h"
 
 namespace chimera {
@@ -116,6 +119,42 @@ TEST(SumExp, EveryInstructionSetGivesTheSameBits) {
   }
 }
 
+TEST(RowScan, EveryInstructionSetFindsTheSame) {
+  for (const int n : {1, 15, 16, 17, 511, 512, 513, 1040}) {
+    std::vector<float> values = RandomLogits(static_cast<uint64_t>(n));
+    values.resize(static_cast<size_t>(n), -7.5f);
+    std::vector<float> maxima(static_cast<size_t>(Strands(n))), plain = maxima;
+    bool finite = false;
+    const float most = StrandMaxima(values, maxima, &finite);
+    EXPECT_TRUE(finite);
+    EXPECT_EQ(most, *std::max_element(values.begin(), values.end()));
+    EXPECT_EQ(baseline::kRowScan.maxima(values.data(), n, plain.data(), &finite), most);
+    EXPECT_EQ(maxima, plain);
+    std::vector<float> want(maxima.size(), -std::numeric_limits<float>::infinity());
+    for (size_t i = 0; i < values.size(); ++i) {
+      float& strand = want[i / kRunValues * kStrandsPerRun + i % kStrandsPerRun];
+      strand = std::max(strand, values[i]);
+    }
+    EXPECT_EQ(maxima, want);
+    std::vector<float> divided = values, again = values;
+    EXPECT_TRUE(DivideAll(divided, 0.3f));
+    EXPECT_TRUE(baseline::kRowScan.divide(again.data(), n, 0.3f));
+    EXPECT_EQ(divided, again);
+    for (size_t i = 0; i < values.size(); ++i) EXPECT_EQ(divided[i], values[i] / 0.3f);
+    for (const size_t bad : {size_t{0}, values.size() / 2, values.size() - 1}) {
+      std::vector<float> broken = values;
+      broken[bad] = std::nanf("");
+      StrandMaxima(broken, maxima, &finite);
+      EXPECT_FALSE(finite) << n << " " << bad;
+      EXPECT_FALSE(DivideAll(broken, 1.0f)) << n << " " << bad;
+      broken[bad] = 3e38f;
+      StrandMaxima(broken, maxima, &finite);
+      EXPECT_TRUE(finite);
+      EXPECT_FALSE(DivideAll(broken, 0.3f)) << "it overflows";
+    }
+  }
+}
+
 TEST(LogitTransformer, PiecesAreTheWhole) {
   LogitTransformer transformer(kVocab, kAllowed);
   std::vector<float> logits = RandomLogits(9);
@@ -155,6 +194,230 @@ TEST(LogitTransformer, SpecialsNeverComeOutAndMasksHold) {
   std::fill(mask.begin(), mask.end(), 0);
   EXPECT_EQ(transformer.Apply(logits, {}, mask, LogitTransform(), 0, 1).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// Rows of a full sort of what is allowed, by (-logit, id): the whole list, and how many of them
+// reach top_p as the sampler sums them.
+struct Sorted {
+  std::vector<std::pair<float, int>> rows;  // (-logit, id)
+  size_t kept = 0;
+};
+
+Sorted FullSort(const std::vector<float>& logits, const std::vector<uint64_t>& mask,
+                AllowedRows allowed, const LogitTransform& transform, float log_sum_exp) {
+  Sorted out;
+  for (int id = 0; id < static_cast<int>(logits.size()); ++id) {
+    const auto i = static_cast<size_t>(id);
+    if (!allowed.Has(id)) continue;
+    if (!mask.empty() && (mask[i / 64] >> (i % 64) & 1) == 0) continue;
+    const float t = transform.temperature == 0.0f ? 1.0f : transform.temperature;
+    out.rows.push_back({-(logits[i] / t) + 0.0f, id});
+  }
+  std::sort(out.rows.begin(), out.rows.end());
+  double sum = 0;
+  while (out.kept < out.rows.size() && sum < double{transform.top_p}) {
+    sum += ExactExp(double{-out.rows[out.kept++].first} - double{log_sum_exp});
+  }
+  if (transform.top_p >= 1.0f) out.kept = out.rows.size();
+  return out;
+}
+
+// What both forms of Apply must give: equal to the last bit.
+void ExpectSame(const NodeDistribution& a, const NodeDistribution& b) {
+  EXPECT_EQ(a.token_ids, b.token_ids);
+  EXPECT_EQ(a.logits, b.logits);
+  EXPECT_EQ(a.raw_logits, b.raw_logits);
+  EXPECT_EQ(a.log_sum_exp, b.log_sum_exp);
+  EXPECT_EQ(a.entropy_bits, b.entropy_bits);
+  EXPECT_EQ(a.allowed_rows, b.allowed_rows);
+  EXPECT_TRUE(std::isnan(a.raw_log_sum_exp) && std::isnan(b.raw_log_sum_exp));
+}
+
+// The logits of some tiles; what no tile has is no number, so that nobody may look at it.
+std::vector<float> OfTiles(const std::vector<float>& logits, std::span<const int32_t> tiles) {
+  std::vector<float> out;
+  for (const int32_t tile : tiles) {
+    for (size_t id = size_t(tile) * kHeadTile; id < size_t(tile + 1) * kHeadTile; ++id) {
+      out.push_back(id < logits.size() ? logits[id] : 0.0f);
+    }
+  }
+  return out;
+}
+
+enum class Spread { kRandom, kTies, kEqual, kRising, kFalling, kPeak, kSignedZeros };
+
+std::vector<float> Logits(Spread spread, int n, uint64_t seed) {
+  const PhiloxStream stream(seed, RngPurpose::kWeightInit, 1);
+  std::vector<float> out(static_cast<size_t>(n));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const float u = stream.Uniform(i), at = static_cast<float>(i);
+    switch (spread) {
+      case Spread::kRandom:
+        out[i] = 12.0f * (u + stream.Uniform(i + out.size()) - 1.0f);
+        break;
+      case Spread::kTies:
+        out[i] = std::floor(u * 4.0f);
+        break;
+      case Spread::kEqual:
+        out[i] = -2.5f;
+        break;
+      case Spread::kRising:
+        out[i] = at * 1e-3f;
+        break;
+      case Spread::kFalling:
+        out[i] = -at * 0.5f;
+        break;
+      case Spread::kPeak:
+        out[i] = i % 509 == 7 ? 20.0f + u : u - 30.0f;
+        break;
+      case Spread::kSignedZeros:
+        out[i] = u < 0.4f ? 0.0f : u < 0.8f ? -0.0f : -1.0f;
+        break;
+    }
+  }
+  return out;
+}
+
+// Selection against the full sort, and mask-first against the whole: every size of vocabulary and
+// of result, masks from one row to all, inputs that punish a threshold.
+TEST(LogitTransformer, SelectionEqualsTheFullSortWithAndWithoutMaskFirst) {
+  for (const int n : {1, 17, 64, 333, 513, 4152, 20011}) {
+    const AllowedRows allowed{std::max(1, n - 30), n > 31 ? n - 30 : 0};
+    LogitTransformer whole(n, allowed), tiled(n, allowed);
+    const PhiloxStream bits(5, RngPurpose::kDataShuffle, static_cast<uint32_t>(n));
+    for (int density : {0, 1, 40, 64, 65}) {  // of 64; 0: one row alone, 65: no mask
+      std::vector<uint64_t> mask;
+      if (density < 65) mask.resize((static_cast<size_t>(n) + 63) / 64);
+      for (size_t i = 0; i < mask.size() * 64; ++i) {
+        const bool one = i == static_cast<size_t>(allowed.n_ranks - 1);
+        if (one || bits.Word(i) % 64 < static_cast<uint32_t>(density)) {
+          mask[i / 64] |= uint64_t{1} << (i % 64);
+        }
+      }
+      for (const Spread spread : {Spread::kRandom, Spread::kTies, Spread::kEqual, Spread::kRising,
+                                  Spread::kFalling, Spread::kPeak, Spread::kSignedZeros}) {
+        std::vector<float> logits = Logits(spread, n, 9);
+        for (const auto& [first, count, top_p] : {std::tuple{0, 1, 1.0f},
+                                                  {0, 64, 0.9f},
+                                                  {0, 1024, 0.5f},
+                                                  {0, 1024, 0.9999f},
+                                                  {0, 1024, 1.0f},
+                                                  {64, 192, 0.9f},
+                                                  {1000, 1024, 1.0f},
+                                                  {n, 5, 1.0f}}) {
+          const LogitTransform transform{
+              .temperature = 0.75f, .rows_max = count, .top_p = top_p, .omit_raw_mass = true};
+          const auto got = whole.Apply(logits, {}, mask, transform, first, count);
+          ASSERT_TRUE(got.ok()) << got.status();
+          const Sorted want = FullSort(logits, mask, allowed, transform, got->log_sum_exp);
+          ASSERT_EQ(got->allowed_rows, static_cast<int>(want.rows.size()));
+          const size_t all = want.rows.size(), begin = std::min(size_t(first), all);
+          size_t end = std::min(begin + size_t(count), all);
+          if (first == 0) end = std::min(end, want.kept);
+          ASSERT_EQ(got->token_ids.size(), end - begin)
+              << "n " << n << " density " << density << " spread " << int(spread) << " count "
+              << count << " top_p " << top_p;
+          for (size_t i = begin; i < end; ++i) {
+            ASSERT_EQ(got->token_ids[i - begin], want.rows[i].second) << i;
+            ASSERT_EQ(got->logits[i - begin], -want.rows[i].first) << i;
+            ASSERT_EQ(got->raw_logits[i - begin], logits[size_t(want.rows[i].second)]) << i;
+          }
+          const auto tiles = tiled.Tiles(mask);
+          ASSERT_TRUE(tiles.ok()) << tiles.status();
+          const std::vector<float> few = OfTiles(logits, *tiles);
+          const auto same = tiled.ApplyTiles(few, {}, transform, first, count);
+          ASSERT_TRUE(same.ok()) << same.status();
+          ExpectSame(*got, *same);
+        }
+      }
+    }
+  }
+}
+
+TEST(LogitTransformer, MaskFirstPenalisesAlike) {
+  const std::vector<int32_t> seen = {5, 64, 64, 299, 4, 300, 310, 80, -1, 1 << 20};
+  std::vector<uint64_t> mask((kVocab + 63) / 64);
+  mask[0] = 0x00FF000000000030;
+  mask[1] = 0x0000000000000001;
+  mask[4] = ~uint64_t{0};
+  LogitTransformer transformer(kVocab, kAllowed);
+  const std::vector<float> logits = RandomLogits(12);
+  const LogitTransform transform{
+      .temperature = 0.6f, .repetition_penalty = 1.3f, .omit_raw_mass = true};
+  const auto whole = transformer.Apply(logits, seen, mask, transform, 0, kVocab);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const auto tiles = transformer.Tiles(mask);
+  ASSERT_TRUE(tiles.ok());
+  EXPECT_THAT(*tiles, testing::ElementsAre(0, 3, 4, 16, 17, 18)) << "19 has special tokens only";
+  const auto same = transformer.ApplyTiles(OfTiles(logits, *tiles), seen, transform, 0, kVocab);
+  ASSERT_TRUE(same.ok()) << same.status();
+  ExpectSame(*whole, *same);
+  LogitTransform plain = transform;
+  plain.repetition_penalty = 1.0f;
+  const auto other = transformer.Apply(logits, seen, mask, plain, 0, kVocab);
+  EXPECT_NE(other->log_sum_exp, whole->log_sum_exp);
+}
+
+// The raw mass is that of every row, masked or not; asked for or left out, nothing else changes.
+TEST(LogitTransformer, RawMassIsOfAllRowsOrOfNone) {
+  std::vector<uint64_t> mask((kVocab + 63) / 64);
+  mask[1] = 0b1010;
+  LogitTransformer transformer(kVocab, kAllowed);
+  const std::vector<float> logits = RandomLogits(2);
+  LogitTransform transform;
+  auto with = transformer.Apply(logits, {}, mask, transform, 0, 5);
+  auto unmasked = transformer.Apply(logits, {}, {}, transform, 0, 5);
+  ASSERT_TRUE(with.ok() && unmasked.ok());
+  EXPECT_EQ(with->raw_log_sum_exp, unmasked->raw_log_sum_exp);
+  EXPECT_TRUE(std::isfinite(with->raw_log_sum_exp));
+  transform.omit_raw_mass = true;
+  const auto without = transformer.Apply(logits, {}, mask, transform, 0, 5);
+  ASSERT_TRUE(without.ok());
+  EXPECT_TRUE(std::isnan(without->raw_log_sum_exp));
+  with->raw_log_sum_exp = without->raw_log_sum_exp;
+  ExpectSame(*with, *without);
+  transform.omit_raw_mass = false;
+  const std::vector<float> few(transformer.Tiles(mask)->size() * kHeadTile);
+  EXPECT_EQ(transformer.ApplyTiles(few, {}, transform, 0, 5).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(LogitTransformer, MasksOfAnotherVocabularyAreRefused) {
+  LogitTransformer transformer(kVocab, kAllowed);
+  for (size_t words : {size_t{1}, size_t{5}, size_t{7}}) {
+    const std::vector<uint64_t> mask(words, ~uint64_t{0});
+    const absl::Status status = transformer.Tiles(mask).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("a mask of"));
+  }
+  EXPECT_TRUE(transformer.Tiles(std::vector<uint64_t>(6, ~uint64_t{0})).ok());
+}
+
+// Only rows that may come out are looked at when the raw mass is left out.
+TEST(LogitTransformer, BrokenLogitsCountWhereTheyAreLookedAt) {
+  std::vector<uint64_t> mask((kVocab + 63) / 64);
+  mask[0] = 0xF0;
+  LogitTransformer transformer(kVocab, kAllowed);
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    std::vector<float> logits = RandomLogits(1);
+    LogitTransform transform;
+    for (const bool omit : {false, true}) {
+      transform.omit_raw_mass = omit;
+      logits[5] = 1.0f;
+      logits[100] = bad;
+      EXPECT_EQ(transformer.Apply(logits, {}, mask, transform, 0, 1).ok(), omit) << bad;
+      logits[100] = 1.0f;
+      logits[5] = bad;
+      EXPECT_EQ(transformer.Apply(logits, {}, mask, transform, 0, 1).status().code(),
+                absl::StatusCode::kInternal)
+          << bad;
+    }
+    ASSERT_TRUE(transformer.Tiles(mask).ok());
+    logits.resize(kHeadTile);
+    EXPECT_EQ(transformer.ApplyTiles(logits, {}, transform, 0, 1).status().code(),
+              absl::StatusCode::kInternal);
+  }
 }
 
 TEST(LogitTransformer, BrokenLogitsAreAnError) {

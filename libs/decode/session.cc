@@ -53,7 +53,9 @@ Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Token
   CHIMERA_CHECK(stream_ != nullptr && tokenizer_ != nullptr);
   transform_.temperature = params.temperature;
   transform_.repetition_penalty = params.repetition_penalty;
-  transform_.top_p = params.top_p;
+  // What only log-probabilities read: rows beyond the cut, and the mass of every row.
+  transform_.top_p = params.logprobs == 0 ? params.top_p : 1.0f;
+  transform_.omit_raw_mass = params.logprobs == 0;
   transform_.rows_max = params.temperature == 0.0f && params.logprobs == 0 ? 1 : kFirstRows;
 }
 

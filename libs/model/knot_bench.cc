@@ -101,6 +101,29 @@ std::vector<DecodeFigure> BenchDecode(const Model& model, const KnotBenchOptions
   return out;
 }
 
+HeadFigure BenchHead(const Model& model, const KnotBenchOptions& options, const ReadProbe& probe,
+                     ExecContext* exec) {
+  const HeadView& head = model.weights().head();
+  HeadFigure figure = {.packing = HeadPacking(head), .bytes = HeadBytes(head)};
+  Stepper stepper(model, exec);
+  const std::vector<float> hidden(static_cast<size_t>(head.cols), 0.5f);
+  std::vector<float> logits(static_cast<size_t>(head.rows));
+  stepper.Logits(hidden, 1, logits);
+  std::vector<double> time, read;
+  for (int run = 0; run < options.runs; ++run) {
+    const double before = probe.GbPerS(exec);
+    const double seconds = Seconds([&] {
+      for (int i = 0; i < options.decode_steps; ++i) stepper.Logits(hidden, 1, logits);
+    });
+    const double bandwidth = 0.5e9 * (before + probe.GbPerS(exec));
+    time.push_back(seconds / options.decode_steps);
+    read.push_back(static_cast<double>(figure.bytes) / time.back() / bandwidth);
+  }
+  figure.seconds = SpreadOf(time);
+  figure.fraction_of_read = SpreadOf(read);
+  return figure;
+}
+
 PrefillFigure BenchPrefill(const Model& model, const KnotBenchOptions& options, ExecContext* exec) {
   PrefillFigure figure = {.tokens = options.prefill_tokens};
   const StepCost cost = CountStep(model.shape(), 1);

@@ -48,6 +48,13 @@ struct BatchFigure {
   Spread fraction_of_dot;
 };
 
+struct HeadFigure {
+  const char* packing = "";  // HeadPacking
+  int64_t bytes = 0;         // that one evaluation reads
+  Spread seconds;            // of one evaluation of every row for one token
+  Spread fraction_of_read;   // of the bandwidth
+};
+
 // One token of a fresh stream, and its distribution: with loading, what a user waits for.
 void FirstToken(const Model& model, ExecContext* exec);
 
@@ -56,6 +63,9 @@ void FirstToken(const Model& model, ExecContext* exec);
 // are left out.
 std::vector<DecodeFigure> BenchDecode(const Model& model, const KnotBenchOptions& options,
                                       const ReadProbe& probe, ExecContext* exec);
+// The head alone: what of a decode step it is.
+HeadFigure BenchHead(const Model& model, const KnotBenchOptions& options, const ReadProbe& probe,
+                     ExecContext* exec);
 PrefillFigure BenchPrefill(const Model& model, const KnotBenchOptions& options, ExecContext* exec);
 std::vector<TreeFigure> BenchTree(const Model& model, const KnotBenchOptions& options,
                                   ExecContext* exec);

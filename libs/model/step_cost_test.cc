@@ -70,6 +70,11 @@ TEST(KnotBench, FiguresOfASmallModel) {
     EXPECT_NEAR(f.weights_per_byte.median / f.fraction_of_read.median,
                 double(f.cost.weights) / double(f.cost.bytes), 1e-9);
   }
+  const HeadFigure head = BenchHead(**model, options, probe, &exec);
+  EXPECT_STREQ(head.packing, "int8");
+  EXPECT_EQ(head.bytes, 1088 * 64 + 1088 * 4);
+  EXPECT_GT(head.seconds.least, 0);
+  EXPECT_GT(head.fraction_of_read.least, 0);
   EXPECT_GT(BenchPrefill(**model, options, &exec).fraction_of_dot.least, 0);
   const auto batches = BenchBatch(**model, options, &exec);
   ASSERT_EQ(batches.size(), 3u);

@@ -104,6 +104,7 @@ struct Report {
   Spread read, dot;
   double first_token_ms = 0;
   std::vector<DecodeFigure> decode;
+  HeadFigure head;
   PrefillFigure prefill;
   std::vector<TreeFigure> trees;
   std::vector<BatchFigure> batches;
@@ -130,6 +131,11 @@ ordered_json ReportJson(const Model& model, const Report& r, int runs) {
                              {"fraction_of_read", f.fraction_of_read.median},
                              {"weights_per_byte", f.weights_per_byte.median}});
   }
+  out["head"] = {{"packing", r.head.packing},
+                 {"bytes", r.head.bytes},
+                 {"seconds", r.head.seconds.median},
+                 {"seconds_spread", SpreadJson(r.head.seconds)},
+                 {"fraction_of_read", r.head.fraction_of_read.median}};
   out["prefill"].push_back({{"tokens", r.prefill.tokens},
                             {"loops", r.prefill.loops},
                             {"tokens_per_s", r.prefill.tokens_per_s.median},
@@ -167,6 +173,9 @@ void PrintReport(const Model& model, const Report& r, int runs) {
         static_cast<double>(f.cost.bytes) * 1e-6, 100 * f.fraction_of_read.median,
         f.weights_per_byte.median);
   }
+  std::printf("  head, %s: %.1f MB in %.3f ms, %.1f %% of the bandwidth\n", r.head.packing,
+              static_cast<double>(r.head.bytes) * 1e-6, 1e3 * r.head.seconds.median,
+              100 * r.head.fraction_of_read.median);
   std::printf("  prompt of %d: %.0f tokens/s, %.1f %% of the multiply-adds\n", r.prefill.tokens,
               r.prefill.tokens_per_s.median, 100 * r.prefill.fraction_of_dot.median);
   for (const TreeFigure& f : r.trees) {
@@ -213,6 +222,7 @@ absl::Status RunBenchKnot(const BenchKnotFlags& flags) {
   options.decode_steps = flags.steps;
   options.prefill_tokens = flags.prompt;
   report.decode = BenchDecode(*model, options, probe, &exec);
+  report.head = BenchHead(*model, options, probe, &exec);
   report.prefill = BenchPrefill(*model, options, &exec);
   report.trees = BenchTree(*model, options, &exec);
   report.batches = BenchBatch(*model, options, &exec);
@@ -259,7 +269,7 @@ void AddBenchKnot(CLI::App& bench, Command* run) {
   sub->add_option("--prompt", flags->prompt, "Tokens of a prompt")->check(CLI::Range(1, 65536));
   sub->add_option("--streams", flags->streams, "Streams at once, several figures")
       ->check(CLI::Range(1, 1024));
-  sub->add_flag("--json", flags->what.json, "One JSON object: machine, decode, prefill, ...");
+  sub->add_flag("--json", flags->what.json, "One JSON object: machine, decode, head, prefill, ...");
   sub->footer(
       "A step includes the output head, a prompt the head of its last token. weights_per_byte is\n"
       "weights a second by the bandwidth in bytes a second, measured before and after each run.\n"

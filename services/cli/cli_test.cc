@@ -412,6 +412,10 @@ TEST_F(CliTest, BenchesPrintTheKeysScriptsRelyOn) {
        {"steps_per_s", "bytes_per_step", "fraction_of_read", "weights_per_byte"}) {
     EXPECT_GT(out["decode"][0][key].get<double>(), 0) << key;
   }
+  EXPECT_EQ(out["head"]["packing"], "int8");
+  for (const char* key : {"bytes", "seconds", "fraction_of_read"}) {
+    EXPECT_GT(out["head"][key].get<double>(), 0) << key;
+  }
   EXPECT_GT(out["prefill"][0]["tokens_per_s"].get<double>(), 0);
   EXPECT_GT(out["prefill"][0]["fraction_of_dot"].get<double>(), 0);
   EXPECT_EQ(out["streams"][0]["n"], 2);
