@@ -1,4 +1,4 @@
-// What a knot says of itself: the cost of its passes, near and far.
+// What a knot says of itself, near and far: the cost of its passes, its memory and the limit of it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,13 +6,21 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cluster/cost_probe.h"
+#include "cluster/memory_plan.h"
+#include "cluster/memory_report.h"
+#include "decode/knot_snapshot.h"
+#include "model/braid_state.h"
 #include "model/model_testing.h"
 #include "services/serving_testing.h"
 
 namespace chimera {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr auto kPatience = std::chrono::seconds(20);
 
@@ -59,6 +67,99 @@ TEST(KnotInfo, MeasuringIsAChoiceAndCanBeCutShort) {
     auto knot = LocalKnot::Create(options, folder, nullptr);
     ASSERT_TRUE(knot.ok()) << knot.status();
   }
+}
+
+// Opens, restores, snapshots and publishes beyond the limit are refused, with value and limit; what
+// runs goes on, and what was refused holds nothing.
+TEST(KnotMemory, TheLimitHoldsForEverything) {
+  const std::string folder = TestModelFolder("knot_memory", true, 1, TestShape::kFull);
+  const auto model = *Model::Load(folder);
+  const int64_t stream = BraidState::Bytes(model->shape()) + StreamScratchBytes(model->shape());
+  ServingOptions options;
+  options.max_streams = 8;
+  options.data_dir = TestFolder("knot_memory_data");
+  options.memory_limit_bytes =
+      model->weight_bytes() + 2 * stream + BraidState::Bytes(model->shape());
+  Serving serving(folder, options);
+  const MemoryBudget& memory = serving.local->memory();
+  EXPECT_EQ(memory.held(), model->weight_bytes());
+  for (Knot* knot :
+       {static_cast<Knot*>(serving.local.get()), static_cast<Knot*>(serving.remote.get())}) {
+    auto first = knot->Open("", 0, 0), second = knot->Open("", 0, 0);
+    ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
+    EXPECT_EQ(memory.held(), model->weight_bytes() + 2 * stream);
+    const auto refused = [&](const absl::Status& status, const std::string& what) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+      EXPECT_THAT(
+          std::string(status.message()),
+          HasSubstr(absl::StrCat("exceeds the memory limit of ", options.memory_limit_bytes)));
+      EXPECT_EQ(memory.held(), model->weight_bytes() + 2 * stream);
+      EXPECT_EQ(serving.local->Info().streams_running, 2);
+    };
+    refused(knot->Open("", 0, 0).status(), "the buffers of a stream of");
+    refused((*first)->Fork(0).status(), "the buffers of a stream of");
+    refused((*first)->TakeSnapshot("").status(), "a snapshot of");
+    second->reset();
+    auto bytes = CopySnapshot(first->get(), "");
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    second = knot->Open("", 0, 0);
+    refused(RestoreSnapshot(knot, *bytes, 0).status(), "the buffers of a stream of");
+    const std::string larger = TestModelFolder("knot_memory_2", true, 2, TestShape::kFull);
+    ASSERT_GT(model->weight_bytes(), BraidState::Bytes(model->shape()));
+    refused(knot->Publish(larger).status(), "a model of");
+    const auto info = knot->CurrentModel();
+    ASSERT_TRUE(info.ok());
+    EXPECT_EQ(info->memory_bytes, memory.held());
+    EXPECT_EQ(info->memory_limit_bytes, options.memory_limit_bytes);
+    first->reset();
+    second->reset();
+    EXPECT_TRUE(serving.SlotsFreeWithin(500));
+    EXPECT_EQ(memory.held(), model->weight_bytes());
+  }
+}
+
+// A model counts until its last stream ends.
+TEST(KnotMemory, AReplacedModelIsCountedWhileItIsHeld) {
+  ServingOptions options;
+  options.data_dir = TestFolder("knot_memory_data_2");
+  Serving serving(TestModelFolder("knot_memory_3", true), options);
+  const int64_t one = serving.local->memory().held(MemoryPart::kWeights);
+  auto pinned = serving.local->Open("", 0, 0);
+  ASSERT_TRUE(pinned.ok());
+  ASSERT_TRUE(serving.remote->Publish(TestModelFolder("knot_memory_4", true, 2)).ok());
+  EXPECT_EQ(serving.local->memory().held(MemoryPart::kWeights), 2 * one);
+  pinned->reset();
+  EXPECT_EQ(serving.local->memory().held(MemoryPart::kWeights), one);
+}
+
+// The shipped model with every slot busy: what the process grows by is what was planned.
+TEST(KnotMemory, MeasuredMemoryStaysWithinThePlan) {
+  const std::string folder = std::string(CHIMERA_SOURCE_DIR) + "/models/nano";
+  const auto model = *Model::Load(folder);
+  LocalKnotOptions options;
+  options.threads = 2;
+  options.max_streams = 16;
+  auto knot = LocalKnot::Create(options, folder, nullptr);
+  ASSERT_TRUE(knot.ok()) << knot.status();
+  const int64_t before = ReadResidentBytes().anonymous;
+  std::vector<std::unique_ptr<KnotStream>> streams;
+  for (int i = 0; i < options.max_streams; ++i) {
+    auto stream = (*knot)->Open("", 0, 0);
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    VerifyRequest request;
+    for (int at = 0; at < 64; ++at) request.nodes.push_back({.parent = at - 1, .token_id = at});
+    request.nodes.back().want_distribution = true;
+    ASSERT_TRUE((*stream)->Verify(request).ok());
+    streams.push_back(*std::move(stream));
+  }
+  const int64_t grown = ReadResidentBytes().anonymous - before;
+  const MemoryBudget& memory = (*knot)->memory();
+  const int64_t planned = memory.held(MemoryPart::kStates) + memory.held(MemoryPart::kScratch);
+  EXPECT_EQ(memory.held(MemoryPart::kStates), 16 * BraidState::Bytes(model->shape()));
+  EXPECT_LT(grown, planned + planned / 4 + (8 << 20));
+  EXPECT_GT(grown, planned / 2);
+  EXPECT_LT(memory.held(), memory.limit_bytes());
 }
 
 }  // namespace

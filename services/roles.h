@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "cluster/local_knot.h"
+#include "cluster/memory_report.h"
 #include "cluster/metrics.h"
 #include "config/service_config.h"
 #include "decode/knot.h"
@@ -22,6 +23,8 @@ namespace chimera {
 struct RoleContext {
   const ServiceConfig* config = nullptr;
   Metrics* metrics = nullptr;
+  // Where roles say what memory they count.
+  MemoryReport* memory_report = nullptr;
   // The knot of this process, or a remote one. Null for roles that do not need a knot.
   Knot* knot = nullptr;
   // The same when it is in this process; null otherwise.

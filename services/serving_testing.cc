@@ -84,6 +84,7 @@ Serving::Serving(const std::string& model_folder, const ServingOptions& options)
   knot_options.max_streams = options.max_streams;
   knot_options.data_dir = options.data_dir;
   knot_options.measure_cost = options.measure_cost;
+  knot_options.memory_limit_bytes = options.memory_limit_bytes;
   auto created = LocalKnot::Create(knot_options, model_folder, &metrics);
   EXPECT_TRUE(created.ok()) << created.status();
   local = *std::move(created);

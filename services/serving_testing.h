@@ -32,6 +32,7 @@ struct ServingOptions {
   int drain_timeout_ms = 2000;
   int fork_claim_ms = 10000;
   bool measure_cost = false;
+  int64_t memory_limit_bytes = 0;
   std::string data_dir;
 };
 

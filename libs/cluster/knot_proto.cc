@@ -194,6 +194,8 @@ void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out) 
     to->set_pass_ns(point.pass_ns);
   }
   out->set_head_ns(info.cost.head_ns);
+  out->set_memory_bytes(info.memory_bytes);
+  out->set_memory_limit_bytes(info.memory_limit_bytes);
 }
 
 KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
@@ -206,6 +208,8 @@ KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
   info.streams_running = in.streams_running();
   info.streams_max = in.streams_max();
   info.cost = ReadCost(in);
+  info.memory_bytes = in.memory_bytes();
+  info.memory_limit_bytes = in.memory_limit_bytes();
   return info;
 }
 

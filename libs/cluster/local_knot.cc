@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "cluster/local_stream.h"
 #include "cluster/memory_budget.h"
+#include "cluster/memory_plan.h"
 #include "cluster/model_transfer.h"
 #include "cluster/pass_scheduler.h"
 #include "cluster/stream_host.h"
@@ -29,6 +30,20 @@ std::string ModelsDir(const std::string& data_dir) { return data_dir + "/models"
 
 std::string Short(const std::string& id) { return id.substr(0, 12); }
 
+// The model, counted until the last who holds it lets go.
+absl::StatusOr<std::shared_ptr<const Model>> Held(std::shared_ptr<const Model> model,
+                                                  MemoryBudget* memory) {
+  struct Holder {
+    std::shared_ptr<const Model> model;
+    MemoryHold hold;
+  };
+  CHIMERA_ASSIGN_OR_RETURN(MemoryHold hold,
+                           memory->Hold(MemoryPart::kWeights, model->weight_bytes(), "a model"));
+  const Model* const raw = model.get();
+  auto holder = std::make_shared<Holder>(Holder{std::move(model), std::move(hold)});
+  return std::shared_ptr<const Model>(std::move(holder), raw);
+}
+
 // "1: 1.20 ms, 2: 1.31 ms, ..., head 0.40 ms".
 std::string CostText(const CostCurve& curve) {
   std::string text;
@@ -43,16 +58,16 @@ std::string CostText(const CostCurve& curve) {
 }  // namespace
 
 struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKnot::Core> {
-  Core(const LocalKnotOptions& options_in, std::shared_ptr<const Model> model,
-       MetricsSink* metrics_in)
+  // model is held already; memory counts it.
+  Core(const LocalKnotOptions& options_in, std::shared_ptr<const Model> model, int max_streams_in,
+       std::shared_ptr<MemoryBudget> memory_in, MetricsSink* metrics_in)
       : options(options_in),
         metrics(metrics_in),
         scheduler(options_in.threads),
-        budget(MemoryBudget::Create(0)) {
+        budget(std::move(memory_in)),
+        max_streams(max_streams_in) {
     current = model;
     loaded.push_back(model);
-    max_streams =
-        options.max_streams > 0 ? options.max_streams : model->config().deployment.max_streams;
     RaiseBudget(*model);
   }
 
@@ -76,36 +91,48 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
         absl::StrCat("model ", id.substr(0, 64), " is not served, current is ", current->id()));
   }
 
+  // A slot, and what its stream holds. The slot is free when it is destroyed.
+  struct Admission {
+    ~Admission() {
+      state = MemoryHold();
+      scratch = MemoryHold();
+      core->running.fetch_sub(1);
+    }
+    std::shared_ptr<Core> core;
+    MemoryHold state, scratch;
+  };
+
   // A slot, and room for its state: streams that may loop more often take the room of several
   // (DESIGN D14).
-  absl::Status Admit(int64_t bytes) {
+  absl::StatusOr<std::shared_ptr<Admission>> Admit(const ModelConfig& shape, int loops) {
     MutexLock lock(&mutex);
     if (running.load() >= max_streams) {
       return absl::ResourceExhaustedError(
           absl::StrCat("all ", max_streams, " stream slots of the knot are taken"));
     }
-    if (state_bytes + bytes > budget_bytes) {
+    const int64_t bytes = BraidState::Bytes(shape, loops);
+    const int64_t taken = budget->held(MemoryPart::kStates);
+    if (taken + bytes > budget_bytes) {
       return absl::ResourceExhaustedError(
           absl::StrCat("a stream of ", bytes, " bytes exceeds the knot's budget of ", budget_bytes,
-                       " bytes of state, of which ", state_bytes, " are taken"));
+                       " bytes of state, of which ", taken, " are taken"));
     }
-    state_bytes += bytes;
+    CHIMERA_ASSIGN_OR_RETURN(MemoryHold state,
+                             budget->Hold(MemoryPart::kStates, bytes, "a stream"));
+    CHIMERA_ASSIGN_OR_RETURN(
+        MemoryHold scratch,
+        budget->Hold(MemoryPart::kScratch, StreamScratchBytes(shape), "the buffers of a stream"));
     running.fetch_add(1);
-    return absl::OkStatus();
-  }
-  void Release(int64_t bytes) {
-    MutexLock lock(&mutex);
-    state_bytes -= bytes;
-    running.fetch_sub(1);
+    return std::shared_ptr<Admission>(
+        new Admission{shared_from_this(), std::move(state), std::move(scratch)});
   }
 
   absl::StatusOr<std::unique_ptr<LocalStream>> NewStream(std::shared_ptr<const Model> model,
                                                          int loops, int64_t deadline_ns) override {
-    const int64_t bytes = BraidState::Bytes(model->shape(), loops);
-    CHIMERA_RETURN_IF_ERROR(Admit(bytes));
-    auto stream =
-        std::make_unique<LocalStream>(std::move(model), loops, &scheduler, metrics, deadline_ns,
-                                      [core = shared_from_this(), bytes] { core->Release(bytes); });
+    CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<Admission> admission, Admit(model->shape(), loops));
+    auto stream = std::make_unique<LocalStream>(
+        std::move(model), loops, &scheduler, metrics, deadline_ns,
+        [admission = std::move(admission)]() mutable { admission.reset(); });
     stream->SetHost(shared_from_this());
     return stream;
   }
@@ -136,10 +163,10 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
   MetricsSink* const metrics;
   PassScheduler scheduler;
   const std::shared_ptr<MemoryBudget> budget;
-  std::atomic<int> running{0};  // written under the mutex
-  int max_streams = 0;
+  std::string plan_text;        // set once, before anybody else sees the core
+  std::atomic<int> running{0};  // goes up under the mutex
+  const int max_streams;
   mutable Mutex mutex;
-  int64_t state_bytes ABSL_GUARDED_BY(mutex) = 0;   // of the running streams
   int64_t budget_bytes ABSL_GUARDED_BY(mutex) = 0;  // every slot with the default loops
   std::shared_ptr<const Model> current ABSL_GUARDED_BY(mutex);
   std::vector<std::weak_ptr<const Model>> loaded ABSL_GUARDED_BY(mutex);
@@ -160,7 +187,14 @@ absl::StatusOr<std::unique_ptr<LocalKnot>> LocalKnot::Create(const LocalKnotOpti
   }
   if (!options.data_dir.empty()) RemovePartialModels(ModelsDir(options.data_dir));
   CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::Load(model_folder));
-  auto core = std::make_shared<Core>(options, model, metrics);
+  const int max_streams =
+      options.max_streams > 0 ? options.max_streams : model->config().deployment.max_streams;
+  const MemoryPlan plan = PlanMemory(*model, max_streams);
+  auto memory = MemoryBudget::Create(options.memory_limit_bytes > 0 ? options.memory_limit_bytes
+                                                                    : plan.limit_bytes);
+  CHIMERA_ASSIGN_OR_RETURN(model, Held(std::move(model), memory.get()));
+  auto core = std::make_shared<Core>(options, model, max_streams, std::move(memory), metrics);
+  core->plan_text = MemoryPlanText(plan);
   std::unique_ptr<LocalKnot> knot(new LocalKnot(std::move(core)));
   knot->StartBackground(std::move(model));
   return knot;
@@ -186,10 +220,14 @@ KnotModelInfo LocalKnot::Info() const {
   info.state_bytes = BraidState::Bytes(model->shape());
   info.streams_running = core_->running.load();
   info.streams_max = core_->max_streams;
+  info.memory_bytes = core_->budget->held();
+  info.memory_limit_bytes = core_->budget->limit_bytes();
   MutexLock lock(&core_->mutex);
   if (core_->cost_model_id == info.model_id) info.cost = core_->cost;
   return info;
 }
+
+const std::string& LocalKnot::memory_plan() const { return core_->plan_text; }
 
 const MemoryBudget& LocalKnot::memory() const { return *core_->budget; }
 
@@ -246,14 +284,22 @@ absl::StatusOr<std::string> LocalKnot::Publish(const std::string& folder) {
   if (core_->options.data_dir.empty()) {
     return absl::FailedPreconditionError("this knot has no data folder to publish models to");
   }
-  CHIMERA_RETURN_IF_ERROR(Model::Load(folder).status());
+  {
+    CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const Model> model, Model::Load(folder));
+    CHIMERA_RETURN_IF_ERROR(CheckPublish(model->weight_bytes()));
+  }
   CHIMERA_ASSIGN_OR_RETURN(const std::string copy,
                            CopyModel(folder, ModelsDir(core_->options.data_dir), kModelBytesMax));
   return Adopt(copy);
 }
 
+absl::Status LocalKnot::CheckPublish(int64_t weight_bytes) const {
+  return core_->budget->CheckRoom(weight_bytes, "a model");
+}
+
 absl::StatusOr<std::string> LocalKnot::Adopt(const std::string& folder) {
   CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::Load(folder));
+  CHIMERA_ASSIGN_OR_RETURN(model, Held(std::move(model), core_->budget.get()));
   const std::string id = model->id();
   if (!core_->options.data_dir.empty()) {
     CHIMERA_RETURN_IF_ERROR(

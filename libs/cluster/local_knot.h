@@ -22,6 +22,9 @@ struct LocalKnotOptions {
   std::string data_dir;  // published models go to <data_dir>/models; empty: publishing is refused
   int threads = 1;       // of a pass
   int max_streams = 0;   // 0: deployment.max_streams of the first model
+  // Bytes of models, states, snapshots and buffers together; 0: recomputed from the first model
+  // (cluster/memory_plan.h).
+  int64_t memory_limit_bytes = 0;
   // Measure the cost curve of every model that becomes current, in the background.
   bool measure_cost = false;
 };
@@ -53,7 +56,11 @@ class LocalKnot final : public Knot {
   // Never waits for a pass.
   KnotModelInfo Info() const;
   const std::string& data_dir() const;
-  // What is held, by component.
+  // RESOURCE_EXHAUSTED when a model of so many bytes has no room beside those that are held.
+  absl::Status CheckPublish(int64_t weight_bytes) const;
+  // The budget recomputed from the first model, in one line (cluster/memory_plan.h).
+  const std::string& memory_plan() const;
+  // What is held, by component, and the limit.
   const MemoryBudget& memory() const;
 
   struct Core;  // shared with the streams

@@ -1,6 +1,5 @@
 #include "cluster/memory_budget.h"
 
-#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -45,24 +44,23 @@ std::shared_ptr<MemoryBudget> MemoryBudget::Create(int64_t limit_bytes) {
 absl::StatusOr<MemoryHold> MemoryBudget::Hold(MemoryPart part, int64_t bytes,
                                               const std::string& what) {
   MutexLock lock(&mutex_);
-  const int64_t held = Total();
-  if (limit_bytes_ != 0 && bytes > limit_bytes_ - held) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(what, " of ", bytes, " bytes exceeds the memory limit of ", limit_bytes_,
-                     " bytes, of which ", held, " are held"));
-  }
+  const absl::Status room = CheckRoomLocked(bytes, what);
+  if (!room.ok()) return room;
   held_[static_cast<size_t>(part)] += bytes;
   return MemoryHold(shared_from_this(), part, bytes);
 }
 
-int64_t MemoryBudget::limit_bytes() const {
+absl::Status MemoryBudget::CheckRoom(int64_t bytes, const std::string& what) const {
   MutexLock lock(&mutex_);
-  return limit_bytes_;
+  return CheckRoomLocked(bytes, what);
 }
 
-void MemoryBudget::RaiseLimit(int64_t limit_bytes) {
-  MutexLock lock(&mutex_);
-  if (limit_bytes_ != 0) limit_bytes_ = std::max(limit_bytes_, limit_bytes);
+absl::Status MemoryBudget::CheckRoomLocked(int64_t bytes, const std::string& what) const {
+  const int64_t held = Total();
+  if (limit_bytes_ == 0 || bytes <= limit_bytes_ - held) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, " of ", bytes, " bytes exceeds the memory limit of ", limit_bytes_,
+                   " bytes, of which ", held, " are held"));
 }
 
 int64_t MemoryBudget::held(MemoryPart part) const {

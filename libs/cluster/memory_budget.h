@@ -56,20 +56,23 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   // both.
   absl::StatusOr<MemoryHold> Hold(MemoryPart part, int64_t bytes, const std::string& what);
 
-  int64_t limit_bytes() const;
-  // A published model may need more; never less than before.
-  void RaiseLimit(int64_t limit_bytes);
+  // Whether Hold would succeed now.
+  absl::Status CheckRoom(int64_t bytes, const std::string& what) const;
+
+  int64_t limit_bytes() const { return limit_bytes_; }
   int64_t held(MemoryPart part) const;
   int64_t held() const;  // of all parts
 
  private:
   friend class MemoryHold;
   explicit MemoryBudget(int64_t limit_bytes) : limit_bytes_(limit_bytes) {}
-  int64_t Total() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  int64_t Total() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckRoomLocked(int64_t bytes, const std::string& what) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(MemoryPart part, int64_t bytes);
 
+  const int64_t limit_bytes_;
   mutable Mutex mutex_;
-  int64_t limit_bytes_ ABSL_GUARDED_BY(mutex_);
   std::array<int64_t, kMemoryParts> held_ ABSL_GUARDED_BY(mutex_){};
 };
 

@@ -51,6 +51,7 @@ struct DeploymentConfig {
   bool mmap_weights = true;
   int watchdog_tick_ms = 20;
   int watchdog_max_overruns = 8;
+  bool memory_limit_enforced = true;  // safety.memory_limit_enforced
 
   bool operator==(const DeploymentConfig&) const = default;
 };

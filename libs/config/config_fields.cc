@@ -133,6 +133,9 @@ void ReadDeployment(Reader& root, Config* c) {
   r.ActsIn("decode: one seed, one output; there is no other mode");
   r.FixedBool("deterministic", true);
   r.FixedBool("seed_controls_all", true);
+  Reader safety = root.At("safety");
+  safety.ActsIn("cluster: what goes beyond the recomputed budget is refused");
+  safety.Bool("memory_limit_enforced", &d.memory_limit_enforced);
   Reader later = r.Unclaimed();
   later.Int("watchdog_tick_ms", 1, 60000, &d.watchdog_tick_ms);
   later.Int("watchdog_max_overruns", 0, 1 << 20, &d.watchdog_max_overruns);
@@ -151,7 +154,7 @@ void ReadDiagnostics(Reader& root, Config* c) {
 
 void ReadBudget(Reader& root, Config* c) {
   Reader r = root.At("memory_budget_mb");
-  r.ActsIn("config: printed beside the recomputed bytes");
+  r.ActsIn("config, cluster: printed beside the recomputed bytes; the knot's memory limit");
   std::vector<std::string> names;
   std::vector<int> mbs;
   BudgetLabels& b = c->budget;

@@ -157,8 +157,7 @@ constexpr Row kRows[] = {
      "min_span_accept:n max_cert_fail:n max_rollback:n min_contrastive_benefit:n "
      "max_moe_imbalance:n",
      "alerts"},
-    {kPending, "O7", "safety", "memory_limit_enforced:b crash_only_allocator:b",
-     "budget enforced at run time"},
+    {kPending, "O7", "safety", "crash_only_allocator:b", "a clean restart when memory runs out"},
     {kNote, "", "memory_budget_mb", "headroom_8gb:i", "label: what is left of an 8 GB machine"},
 
     // Training.

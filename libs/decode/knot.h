@@ -156,6 +156,8 @@ struct KnotModelInfo {
   int streams_running = 0;
   int streams_max = 0;
   CostCurve cost;  // empty until the knot has measured
+  int64_t memory_bytes = 0;
+  int64_t memory_limit_bytes = 0;  // 0: none
 };
 
 // One file of a model folder, in memory.

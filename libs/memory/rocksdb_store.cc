@@ -312,6 +312,14 @@ absl::StatusOr<MemoryStats> LocalMemory::Stats(const std::string& user) {
   return stats;
 }
 
+int64_t LocalMemory::CacheBytes() {
+  uint64_t blocks = 0, tables = 0;
+  db_->GetIntProperty(rocksdb::DB::Properties::kBlockCacheUsage, &blocks);
+  db_->GetIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &tables);
+  MutexLock lock(&index_mutex_);
+  return static_cast<int64_t>(blocks + tables) + index_.facts() * int64_t{sizeof(HyperVector)};
+}
+
 void LocalMemory::CountCorrupt(const std::string& user, uint64_t id, const absl::Status& fault) {
   LogWarning(absl::StrCat("memory store ", options_.path, " skipped fact ", FactIdToHex(id),
                           " of user ", user.empty() ? "(unreadable)" : user, ": ",

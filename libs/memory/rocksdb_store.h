@@ -62,6 +62,8 @@ class LocalMemory : public Memory {
   absl::StatusOr<int64_t> ForgetAll(const std::string& user) override;
   absl::StatusOr<MemoryStats> Stats(const std::string& user) override;
 
+  // Bytes of main memory that the store's caches, write buffers and sketches take.
+  int64_t CacheBytes();
   // The tokenizer of the store, from its folder.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 

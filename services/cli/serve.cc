@@ -17,6 +17,7 @@
 #include "base/status_macros.h"
 #include "cluster/admin_http.h"
 #include "cluster/local_knot.h"
+#include "cluster/memory_report.h"
 #include "cluster/metrics.h"
 #include "cluster/remote_knot.h"
 #include "cluster/server.h"
@@ -91,6 +92,7 @@ class Process {
       if (!flags_.all) admin_port_ = config_.ports.*entry.admin_port;
     }
     if (flags_.all) admin_port_ = config_.ports.surface_admin;
+    metrics_.OnScrape([this](MetricsSink* sink) { memory_report_.Collect(sink); });
     AdminHttpOptions admin;
     admin.bind_address = config_.bind_address;
     admin.port = admin_port_;
@@ -134,6 +136,7 @@ class Process {
     RoleContext context;
     context.config = &config_;
     context.metrics = &metrics_;
+    context.memory_report = &memory_report_;
     context.knot = knot_.get();
     context.local_knot = local_knot_;
     Running running;
@@ -170,6 +173,7 @@ class Process {
     CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<LocalKnot> local,
                              LocalKnot::Create(options, folder, &metrics_));
     LogInfo(absl::StrCat("knot: ", folder, ", ", options.threads, " threads"));
+    LogInfo(absl::StrCat("memory: ", local->memory_plan()));
     local_knot_ = local.get();
     knot_ = std::move(local);
     return absl::OkStatus();
@@ -192,6 +196,7 @@ class Process {
   const ServiceConfig config_;
   const ServeFlags flags_;
   Metrics metrics_;
+  MemoryReport memory_report_;
   std::unique_ptr<Knot> knot_;
   LocalKnot* local_knot_ = nullptr;
   int admin_port_ = 0;

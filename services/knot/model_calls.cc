@@ -101,6 +101,9 @@ class PublishCall final : public grpc::ServerReadReactor<pb::PublishModelRequest
       CHIMERA_ASSIGN_OR_RETURN(
           receiver_, ModelReceiver::Create(knot_->data_dir() + "/models", kModelBytesMax));
     }
+    if (request_.chunk().name() == kWeightsFile) {
+      CHIMERA_RETURN_IF_ERROR(knot_->CheckPublish(request_.chunk().file_bytes()));
+    }
     return receiver_->Add(ReadChunk(request_.chunk()));
   }
 

@@ -36,9 +36,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeKnotRole(const RoleContext& context) {
   }
   context.metrics->OnScrape([knot = context.local_knot](MetricsSink* sink) {
     const KnotModelInfo info = knot->Info();
-    sink->Gauge("chimera_memory_bytes", "weights", static_cast<double>(info.weight_bytes));
-    sink->Gauge("chimera_memory_bytes", "braid_state",
-                static_cast<double>(info.state_bytes) * info.streams_running);
+    sink->Gauge("chimera_memory_limit_bytes", "", static_cast<double>(info.memory_limit_bytes));
     sink->Gauge("chimera_streams_running", "", info.streams_running);
     sink->Gauge("chimera_streams_limit", "", info.streams_max);
     for (const CostPoint& point : info.cost.points) {
@@ -47,6 +45,12 @@ absl::StatusOr<std::unique_ptr<Role>> MakeKnotRole(const RoleContext& context) {
     }
     sink->Gauge("chimera_knot_head_seconds", "", static_cast<double>(info.cost.head_ns) * 1e-9);
   });
+  for (const MemoryPart part :
+       {MemoryPart::kWeights, MemoryPart::kStates, MemoryPart::kSnapshots, MemoryPart::kScratch}) {
+    context.memory_report->Add(
+        MemoryPartName(part), part != MemoryPart::kWeights,
+        [knot = context.local_knot, part] { return knot->memory().held(part); });
+  }
   KnotServiceOptions options;
   options.request_deadline_ms = context.config->request_deadline_ms;
   return std::unique_ptr<Role>(std::make_unique<KnotRole>(context.local_knot, options));

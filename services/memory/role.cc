@@ -71,6 +71,8 @@ absl::StatusOr<std::unique_ptr<Role>> MakeMemoryRole(const RoleContext& context)
       sink->Gauge("chimera_memory_facts", "", static_cast<double>(stats->facts));
     }
   });
+  context.memory_report->Add("memory_cache", true,
+                             [store = memory.get()] { return store->CacheBytes(); });
   return std::unique_ptr<Role>(
       std::make_unique<MemoryRole>(std::move(memory), service, options.path));
 }

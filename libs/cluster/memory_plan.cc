@@ -1,0 +1,100 @@
+#include "cluster/memory_plan.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "decode/knot.h"
+#include "model/braid_state.h"
+#include "model/layout.h"
+#include "model/step.h"
+
+namespace chimera {
+namespace {
+
+constexpr int64_t kMib = 1 << 20;
+
+bool IsExpert(const std::string& name) {
+  return name.ends_with(".moe.w_in") || name.ends_with(".moe.w_out") ||
+         name.ends_with(".moe.out_norm");
+}
+
+int64_t ExpertBytes(const ModelConfig& shape) {
+  int64_t bytes = 0;
+  for (const TensorSpec& spec : ModelLayout(shape)) {
+    if (IsExpert(spec.name)) {
+      bytes += static_cast<int64_t>(PayloadBytes(spec.kind, spec.rows, spec.cols));
+    }
+  }
+  return bytes;
+}
+
+double Mib(int64_t bytes) { return static_cast<double>(bytes) / kMib; }
+
+}  // namespace
+
+int64_t StreamScratchBytes(const ModelConfig& shape) {
+  // The widest maps of a layer, experts one at a time.
+  int64_t widest_out = 0, widest_in = 0;
+  for (const TensorSpec& spec : ModelLayout(shape)) {
+    if (!spec.name.starts_with("layers.") || IsExpert(spec.name)) continue;
+    widest_out = std::max<int64_t>(widest_out, spec.rows);
+    widest_in = std::max<int64_t>(widest_in, spec.cols);
+  }
+  // Floats of a row: input and output of the network, feed and state of the loop, delta and branch
+  // of a layer; then its widest projection and the widest input of a map.
+  const int64_t row = 6 * int64_t{shape.d_model} + widest_out + widest_in;
+  const int64_t vocab = shape.vocab_size;
+  const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
+  // Logits, raw and transformed ones, ids, sort keys.
+  return 4 * (Stepper::kPrefillMax * row + 3 * vocab + vocab + 2 * vocab + recent);
+}
+
+MemoryPlan PlanMemory(const Model& model, int max_streams) {
+  const BudgetLabels& labels = model.config().budget;
+  MemoryPlan plan;
+  plan.label_total_mb = labels.total_mb;
+  plan.growth_bytes = labels.growth_ceiling_mb * kMib;
+  const int64_t experts = ExpertBytes(model.shape());
+  const auto add = [&](const char* name, int64_t bytes) {
+    const auto label = std::find_if(labels.parts.begin(), labels.parts.end(),
+                                    [&](const BudgetLabel& part) { return part.name == name; });
+    plan.rows.push_back({name, label == labels.parts.end() ? 0 : label->mb, bytes, true});
+  };
+  add("ternary_weights", model.weight_bytes() - experts);
+  add("moe_experts", experts);
+  add("braid", max_streams * BraidState::Bytes(model.shape()));
+  add("activations", max_streams * StreamScratchBytes(model.shape()));
+  const size_t counted = plan.rows.size();
+  for (const BudgetLabel& part : labels.parts) {
+    const bool known = std::any_of(plan.rows.begin(), plan.rows.begin() + int64_t(counted),
+                                   [&](const MemoryPlanRow& row) { return row.name == part.name; });
+    if (!known) plan.rows.push_back({part.name, part.mb, part.mb * kMib, false});
+  }
+  for (const MemoryPlanRow& row : plan.rows) plan.total_bytes += row.bytes;
+  if (model.config().deployment.memory_limit_enforced) {
+    plan.limit_bytes = plan.total_bytes + plan.growth_bytes;
+  }
+  return plan;
+}
+
+std::string MemoryPlanText(const MemoryPlan& plan) {
+  std::string text;
+  int64_t others = 0;
+  for (const MemoryPlanRow& row : plan.rows) {
+    if (!row.counted) {
+      others += row.bytes;
+      continue;
+    }
+    absl::StrAppendFormat(&text, "%s %.1f MiB (label %d), ", row.name, Mib(row.bytes),
+                          row.label_mb);
+  }
+  absl::StrAppendFormat(&text, "other parts %.1f MiB by their labels; ", Mib(others));
+  absl::StrAppendFormat(&text, "in all %.1f MiB (label %d), ", Mib(plan.total_bytes),
+                        plan.label_total_mb);
+  if (plan.limit_bytes == 0) return text + "no limit";
+  absl::StrAppendFormat(&text, "limit %.1f MiB (label %d)", Mib(plan.limit_bytes),
+                        plan.label_total_mb + plan.growth_bytes / kMib);
+  return text;
+}
+
+}  // namespace chimera
