@@ -79,7 +79,7 @@ class LocalStream final : public KnotStream {
   // Makes room for the hidden row of a node whose distribution is wanted.
   void Want(int32_t node, std::vector<int32_t> path);
   float* HiddenOf(size_t wanted);
-  absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, std::span<float> logits,
+  absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, std::span<const float> logits,
                                                 int first, int count);
   PassLimits Limits() const { return {&cancelled_, deadline_ns_}; }
   absl::Status Stopped() const;
