@@ -75,6 +75,21 @@ CHIMERA_VEC I16 Join(IntRegisters split) {
   return v;
 }
 
+// All bits of a lane where a < b, or a >= b; none elsewhere and for NaN.
+CHIMERA_VEC I16 Less(F16 a, F16 b) {
+  const FloatRegisters x = Split(a), y = Split(b);
+  IntRegisters mask;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) mask.at[i] = x.at[i] < y.at[i];
+  return Join(mask);
+}
+CHIMERA_VEC I16 AtLeast(F16 a, F16 b) {
+  const FloatRegisters x = Split(a), y = Split(b);
+  IntRegisters mask;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) mask.at[i] = x.at[i] >= y.at[i];
+  return Join(mask);
+}
 CHIMERA_VEC F16 Select(I16 mask, F16 a, F16 b) {
   const IntRegisters m = Split(mask);
   FloatRegisters x = Split(a), y = Split(b);
@@ -153,7 +168,7 @@ CHIMERA_VEC F16 Exp(F16 x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   const I16 exponent = (ToInts(n) + 127) << 23;
-  return Select(x < -87.3f, F16{}, p * (F16)exponent);
+  return Select(Less(x, Splat(-87.3f)), F16{}, p * (F16)exponent);
 }
 
 // 2 atanh(z) for |z| <= 1/3, by its series.
@@ -185,7 +200,7 @@ CHIMERA_VEC F16 Log1p01(F16 u) { return TwoAtanh(u / (u + 2.0f)); }
 
 CHIMERA_VEC F16 Sigmoid(F16 x) {
   const F16 e = Exp(-Abs(x));
-  return Select(x >= 0.0f, Splat(1.0f), e) / (e + 1.0f);
+  return Select(AtLeast(x, F16{}), Splat(1.0f), e) / (e + 1.0f);
 }
 CHIMERA_VEC F16 Silu(F16 x) { return x * Sigmoid(x); }
 // ln(1 + e^x)
@@ -204,8 +219,8 @@ CHIMERA_VEC F16 Tanh(F16 x) {
   p = p * a2 + 2.0f / 15;
   p = p * a2 - 1.0f / 3;
   p = p * a2 + 1.0f;
-  const F16 t = Select(a < 0.25f, a * p, far);
-  return Select(x < 0.0f, -t, t);
+  const F16 t = Select(Less(a, Splat(0.25f)), a * p, far);
+  return Select(Less(x, F16{}), -t, t);
 }
 
 // One value at a time, the same bits as a lane.
