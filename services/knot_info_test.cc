@@ -1,14 +1,19 @@
-// What a knot says of itself, near and far: the cost of its passes, its memory and the limit of it.
+// What a knot says of itself, near and far: the cost of its passes, its memory and the limit of it,
+// its weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <httplib.h>
 
 #include <chrono>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "cluster/channel.h"
 #include "cluster/cost_probe.h"
 #include "cluster/memory_plan.h"
 #include "cluster/memory_report.h"
@@ -160,6 +165,109 @@ TEST(KnotMemory, MeasuredMemoryStaysWithinThePlan) {
   EXPECT_LT(grown, planned + planned / 4 + (8 << 20));
   EXPECT_GT(grown, planned / 2);
   EXPECT_LT(memory.held(), memory.limit_bytes());
+}
+
+void FlipWeightsByte(const std::string& folder) {
+  std::fstream file(folder + "/weights.b158", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-5000, std::ios::end);
+  const char byte = static_cast<char>(file.get() ^ 1);
+  file.seekp(-5000, std::ios::end);
+  file.put(byte);
+}
+
+// What becomes of the check that runs in the background.
+WeightsCheck CheckedInfo(Knot* knot) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const auto info = knot->CurrentModel();
+    EXPECT_TRUE(info.ok()) << info.status();
+    const bool late = std::chrono::steady_clock::now() > until;
+    if (!info.ok() || late || info->weights_check != WeightsCheck::kRunning) {
+      return info.ok() ? info->weights_check : WeightsCheck::kUnknown;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+TEST(KnotWeights, AreCheckedBesideTheStreams) {
+  ServingOptions options;
+  options.check_weights_later = true;
+  Serving serving(TestModelFolder("knot_weights", true), options);
+  EXPECT_TRUE(serving.remote->Open("", 0, 0).ok());  // at once
+  EXPECT_EQ(CheckedInfo(serving.remote.get()), WeightsCheck::kGood);
+  EXPECT_EQ(CheckedInfo(serving.local.get()), WeightsCheck::kGood);
+  EXPECT_TRUE(serving.remote->Open("", 0, 0).ok());
+}
+
+TEST(KnotWeights, DamagedOnesTakeNoNewStreamUntilAnotherModelComes) {
+  const std::string folder = TestModelFolder("knot_damaged", true, 1, TestShape::kFull);
+  ServingOptions good;
+  std::string snapshot;
+  {
+    Serving serving(folder, good);
+    auto stream = serving.local->Open("", 0, 0);
+    ASSERT_TRUE(stream.ok());
+    snapshot = *CopySnapshot(stream->get(), "");
+  }
+  FlipWeightsByte(folder);
+  ServingOptions options;
+  options.check_weights_later = true;
+  options.measure_cost = true;
+  options.data_dir = TestFolder("knot_damaged_data");
+  Serving serving(folder, options);
+  EXPECT_EQ(CheckedInfo(serving.local.get()), WeightsCheck::kDamaged);
+  EXPECT_EQ(CheckedInfo(serving.remote.get()), WeightsCheck::kDamaged);
+  for (Knot* knot :
+       {static_cast<Knot*>(serving.local.get()), static_cast<Knot*>(serving.remote.get())}) {
+    for (const absl::Status& refused :
+         {knot->Open("", 0, 0).status(), RestoreSnapshot(knot, snapshot, 0).status()}) {
+      EXPECT_EQ(refused.code(), absl::StatusCode::kDataLoss) << refused;
+      EXPECT_THAT(std::string(refused.message()), HasSubstr("payload checksum mismatch"));
+    }
+  }
+  ASSERT_TRUE(serving.remote->Publish(TestModelFolder("knot_healed", true, 2)).ok());
+  EXPECT_EQ(CheckedInfo(serving.remote.get()), WeightsCheck::kGood);
+  EXPECT_TRUE(serving.remote->Open("", 0, 0).ok());
+}
+
+// The process: its health, /readyz and /metrics.
+TEST(KnotWeights, TheProcessSaysSo) {
+  const std::string folder = TestModelFolder("knot_process_model", true, 1, TestShape::kFull);
+  const auto get = [](const KnotProcess& knot, const std::string& path) {
+    const auto answer = httplib::Client("http://" + knot.admin_address()).Get(path);
+    return answer ? absl::StrCat(answer->status, " ", answer->body) : std::string("no answer");
+  };
+  const auto becomes = [](const std::function<bool()>& condition) {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (!condition() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return condition();
+  };
+  const std::string name = "chimera.knot.v1.KnotService";
+  {
+    const KnotProcess knot(folder);
+    ASSERT_FALSE(knot.address().empty());
+    EXPECT_TRUE(becomes([&] {
+      return get(knot, "/metrics").find("chimera_weights_check{state=\"good\"} 1") !=
+             std::string::npos;
+    }));
+    EXPECT_TRUE(HealthIsServing(MakeChannel(knot.address()).get(), name, 2000));
+    EXPECT_THAT(get(knot, "/readyz"), HasSubstr("200"));
+    const std::string metrics = get(knot, "/metrics");
+    for (const char* part : {"weights", "braid_state", "snapshots", "scratch", "other"}) {
+      EXPECT_THAT(metrics, HasSubstr(absl::StrCat("chimera_memory_bytes{component=\"", part)));
+    }
+    EXPECT_THAT(metrics, HasSubstr("chimera_memory_limit_bytes "));
+    EXPECT_THAT(metrics, HasSubstr("chimera_knot_pass_seconds{positions=\"32\"}"));
+  }
+  FlipWeightsByte(folder);
+  const KnotProcess knot(folder);
+  ASSERT_FALSE(knot.address().empty());
+  const auto channel = MakeChannel(knot.address());
+  EXPECT_TRUE(becomes([&] { return !HealthIsServing(channel.get(), name, 2000); }));
+  EXPECT_THAT(get(knot, "/readyz"), HasSubstr("are damaged"));
+  EXPECT_THAT(get(knot, "/metrics"), HasSubstr("chimera_weights_check{state=\"damaged\"} 1"));
 }
 
 }  // namespace

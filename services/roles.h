@@ -41,6 +41,9 @@ class Role {
   virtual std::string health_name() const = 0;
   // For the start-up line: "12,345 facts in data/memory".
   virtual std::string Summary() const = 0;
+  // Empty, or why the role must not get requests: its health then answers NOT_SERVING, and /readyz
+  // says why. Asked a few times a second from a thread of its own; must not block.
+  virtual std::string Unhealthy() const { return ""; }
   // Called when draining starts, before the listener stops: admit nothing new, let streams that
   // never end by themselves (watches) end. Must not block.
   virtual void StartDrain() {}

@@ -1,17 +1,25 @@
 #include "services/serving_testing.h"
 
+#include <fcntl.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
+#include "base/file.h"
 #include "cluster/channel.h"
 #include "model/model_testing.h"
+
+extern char** environ;
 
 namespace chimera {
 namespace {
@@ -84,6 +92,7 @@ Serving::Serving(const std::string& model_folder, const ServingOptions& options)
   knot_options.max_streams = options.max_streams;
   knot_options.data_dir = options.data_dir;
   knot_options.measure_cost = options.measure_cost;
+  knot_options.check_weights_later = options.check_weights_later;
   knot_options.memory_limit_bytes = options.memory_limit_bytes;
   auto created = LocalKnot::Create(knot_options, model_folder, &metrics);
   EXPECT_TRUE(created.ok()) << created.status();
@@ -143,6 +152,35 @@ bool Serving::SlotsFreeWithin(int ms) const {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return true;
+}
+
+KnotProcess::KnotProcess(const std::string& model_folder) {
+  const std::string out = TestFolder("knot_process") + "/out";
+  std::vector<std::string> words = {std::string(CHIMERA_BINARY_DIR) + "/bin/chimera", "serve"};
+  for (const char* word : {"--role", "knot", "--port", "0", "--admin-port", "0", "--json"}) {
+    words.push_back(word);
+  }
+  words.insert(words.end(), {"--model", model_folder, "--data", TestFolder("knot_process_data")});
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0644);
+  EXPECT_EQ(::posix_spawn(&pid_, words[0].c_str(), &files, nullptr, arguments.data(), environ), 0);
+  ::posix_spawn_file_actions_destroy(&files);
+  for (int i = 0; i < 2000 && address_.empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const auto line = nlohmann::json::parse(ReadFile(out, 4096).value_or(""), nullptr, false);
+    if (!line.is_object()) continue;
+    address_ = line.at("knot");
+    admin_address_ = line.at("admin");
+  }
+}
+
+KnotProcess::~KnotProcess() {
+  ::kill(pid_, SIGTERM);
+  ::waitpid(pid_, nullptr, 0);
 }
 
 surface::v1::CompleteRequest GreedyRequest(int max_tokens) {

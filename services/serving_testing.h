@@ -32,6 +32,7 @@ struct ServingOptions {
   int drain_timeout_ms = 2000;
   int fork_claim_ms = 10000;
   bool measure_cost = false;
+  bool check_weights_later = false;
   int64_t memory_limit_bytes = 0;
   std::string data_dir;
 };
@@ -66,6 +67,21 @@ class Serving {
   std::unique_ptr<Server> surface_server;
   std::shared_ptr<grpc::Channel> channel;  // to the surface
   std::unique_ptr<surface::v1::SurfaceService::Stub> stub;
+};
+
+// A knot in a process of its own, killed with this object.
+class KnotProcess {
+ public:
+  // Waits until it is ready; the addresses stay empty when it never is.
+  explicit KnotProcess(const std::string& model_folder);
+  ~KnotProcess();
+
+  const std::string& address() const { return address_; }              // HOST:PORT
+  const std::string& admin_address() const { return admin_address_; }  // HOST:PORT
+
+ private:
+  int pid_ = -1;
+  std::string address_, admin_address_;
 };
 
 // Greedy, no penalty: over an endless knot it goes on until max_tokens.

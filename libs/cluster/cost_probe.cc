@@ -95,17 +95,4 @@ std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions&
   return curve;
 }
 
-CostProbe::CostProbe(std::shared_ptr<const Model> model, CostProbeOptions options,
-                     std::function<void(const CostCurve&)> done, std::function<void()> stop)
-    : stop_(std::move(stop)),
-      thread_([model = std::move(model), options = std::move(options), done = std::move(done)] {
-        const std::optional<CostCurve> curve = MeasureCost(*model, options);
-        if (curve.has_value()) done(*curve);
-      }) {}
-
-CostProbe::~CostProbe() {
-  stop_();
-  thread_.join();
-}
-
 }  // namespace chimera

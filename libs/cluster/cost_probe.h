@@ -1,12 +1,9 @@
-// Measures the cost curve of a model on this machine (DESIGN D6), in the background: the first
-// token never waits for it.
+// Measures the cost curve of a model on this machine (DESIGN D6).
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
-#include <thread>
 
 #include "absl/functional/function_ref.h"
 #include "base/exec_context.h"
@@ -29,19 +26,5 @@ inline constexpr int kCostPositions[] = {1, 2, 4, 8, 16, 32};
 // passes of the slow model. Empty when it was told to give up. The context is the same in every
 // run.
 std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions& options);
-
-// One measurement on a thread of its own. Thread-compatible.
-class CostProbe {
- public:
-  // done runs on that thread. stop makes a waiting options.run return false; it may be called
-  // from any thread.
-  CostProbe(std::shared_ptr<const Model> model, CostProbeOptions options,
-            std::function<void(const CostCurve&)> done, std::function<void()> stop);
-  ~CostProbe();  // gives up within one pass, and waits for that
-
- private:
-  const std::function<void()> stop_;
-  std::thread thread_;
-};
 
 }  // namespace chimera

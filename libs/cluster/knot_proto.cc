@@ -12,6 +12,10 @@ namespace {
 constexpr int kClassWeightsMax = 64;
 constexpr size_t kCostPointsMax = 64;
 
+static_assert(static_cast<int>(WeightsCheck::kRunning) == knot::v1::WEIGHTS_CHECK_RUNNING);
+static_assert(static_cast<int>(WeightsCheck::kGood) == knot::v1::WEIGHTS_CHECK_GOOD);
+static_assert(static_cast<int>(WeightsCheck::kDamaged) == knot::v1::WEIGHTS_CHECK_DAMAGED);
+
 absl::Status RowListsDisagree(int ids, int logits, int raw) {
   return absl::InternalError(absl::StrCat("the knot sent ", ids, " token ids, ", logits,
                                           " logits and ", raw, " raw logits"));
@@ -196,6 +200,7 @@ void WriteModelInfo(const KnotModelInfo& info, knot::v1::GetModelResponse* out) 
   out->set_head_ns(info.cost.head_ns);
   out->set_memory_bytes(info.memory_bytes);
   out->set_memory_limit_bytes(info.memory_limit_bytes);
+  out->set_weights_check(static_cast<knot::v1::WeightsCheck>(info.weights_check));
 }
 
 KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
@@ -210,6 +215,9 @@ KnotModelInfo ReadModelInfo(const knot::v1::GetModelResponse& in) {
   info.cost = ReadCost(in);
   info.memory_bytes = in.memory_bytes();
   info.memory_limit_bytes = in.memory_limit_bytes();
+  if (knot::v1::WeightsCheck_IsValid(in.weights_check())) {
+    info.weights_check = static_cast<WeightsCheck>(in.weights_check());
+  }
   return info;
 }
 

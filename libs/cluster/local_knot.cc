@@ -104,13 +104,14 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
 
   // A slot, and room for its state: streams that may loop more often take the room of several
   // (DESIGN D14).
-  absl::StatusOr<std::shared_ptr<Admission>> Admit(const ModelConfig& shape, int loops) {
+  absl::StatusOr<std::shared_ptr<Admission>> Admit(const Model& model, int loops) {
     MutexLock lock(&mutex);
+    if (model.id() == damaged_model_id) return damage;
     if (running.load() >= max_streams) {
       return absl::ResourceExhaustedError(
           absl::StrCat("all ", max_streams, " stream slots of the knot are taken"));
     }
-    const int64_t bytes = BraidState::Bytes(shape, loops);
+    const int64_t bytes = BraidState::Bytes(model.shape(), loops);
     const int64_t taken = budget->held(MemoryPart::kStates);
     if (taken + bytes > budget_bytes) {
       return absl::ResourceExhaustedError(
@@ -119,9 +120,9 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
     }
     CHIMERA_ASSIGN_OR_RETURN(MemoryHold state,
                              budget->Hold(MemoryPart::kStates, bytes, "a stream"));
-    CHIMERA_ASSIGN_OR_RETURN(
-        MemoryHold scratch,
-        budget->Hold(MemoryPart::kScratch, StreamScratchBytes(shape), "the buffers of a stream"));
+    CHIMERA_ASSIGN_OR_RETURN(MemoryHold scratch,
+                             budget->Hold(MemoryPart::kScratch, StreamScratchBytes(model.shape()),
+                                          "the buffers of a stream"));
     running.fetch_add(1);
     return std::shared_ptr<Admission>(
         new Admission{shared_from_this(), std::move(state), std::move(scratch)});
@@ -129,7 +130,7 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
 
   absl::StatusOr<std::unique_ptr<LocalStream>> NewStream(std::shared_ptr<const Model> model,
                                                          int loops, int64_t deadline_ns) override {
-    CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<Admission> admission, Admit(model->shape(), loops));
+    CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<Admission> admission, Admit(*model, loops));
     auto stream = std::make_unique<LocalStream>(
         std::move(model), loops, &scheduler, metrics, deadline_ns,
         [admission = std::move(admission)]() mutable { admission.reset(); });
@@ -139,24 +140,48 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
 
   MemoryBudget* memory() override { return budget.get(); }
 
-  // A pass of the probe takes its turn among those of the streams.
-  std::unique_ptr<CostProbe> ProbeCost(std::shared_ptr<const Model> model) {
-    auto stopped = std::make_shared<std::atomic<bool>>(false);
-    CostProbeOptions probe;
-    probe.run = [core = shared_from_this(), stopped](absl::FunctionRef<void(ExecContext*)> pass) {
-      return core->scheduler.RunAlone(pass, {stopped.get(), 0});
+  // Passes of a measurement take their turn among those of the streams.
+  ModelCheckupTasks CheckupTasks(const std::string& id, bool check_weights) {
+    const std::shared_ptr<Core> core = shared_from_this();
+    ModelCheckupTasks tasks;
+    tasks.run = [core](absl::FunctionRef<void(ExecContext*)> pass, const std::atomic<bool>* stop) {
+      return core->scheduler.RunAlone(pass, {stop, 0});
     };
-    const auto stop = [core = shared_from_this(), stopped] {
-      stopped->store(true);
-      core->scheduler.Wake();
-    };
-    const auto done = [core = shared_from_this(), id = model->id()](const CostCurve& curve) {
-      LogInfo(absl::StrCat("cost of a pass of ", Short(id), ": ", CostText(curve)));
-      MutexLock lock(&core->mutex);
-      core->cost = curve;
-      core->cost_model_id = id;
-    };
-    return std::make_unique<CostProbe>(std::move(model), std::move(probe), done, stop);
+    tasks.wake = [core] { core->scheduler.Wake(); };
+    if (check_weights) {
+      tasks.on_checked = [core, id](const absl::Status& status) { core->Checked(id, status); };
+    }
+    if (options.measure_cost) {
+      tasks.on_measured = [core, id](const CostCurve& curve) { core->Measured(id, curve); };
+    }
+    return tasks;
+  }
+
+  void Checked(const std::string& id, const absl::Status& status) {
+    if (status.ok()) {
+      LogInfo(absl::StrCat("weights of ", Short(id), " are as their digests say"));
+    } else {
+      LogError(absl::StrCat("weights of ", Short(id),
+                            " are damaged, no new streams: ", status.message()));
+    }
+    MutexLock lock(&mutex);
+    unchecked_model_id.clear();
+    if (!status.ok()) {
+      damage = status;
+      damaged_model_id = id;
+    }
+  }
+
+  void Measured(const std::string& id, const CostCurve& curve) {
+    LogInfo(absl::StrCat("cost of a pass of ", Short(id), ": ", CostText(curve)));
+    MutexLock lock(&mutex);
+    cost = curve;
+    cost_model_id = id;
+  }
+
+  WeightsCheck CheckOf(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (id == damaged_model_id) return WeightsCheck::kDamaged;
+    return id == unchecked_model_id ? WeightsCheck::kRunning : WeightsCheck::kGood;
   }
 
   const LocalKnotOptions options;
@@ -172,6 +197,9 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
   std::vector<std::weak_ptr<const Model>> loaded ABSL_GUARDED_BY(mutex);
   CostCurve cost ABSL_GUARDED_BY(mutex);
   std::string cost_model_id ABSL_GUARDED_BY(mutex);  // whose curve it is; empty: nobody's yet
+  std::string unchecked_model_id ABSL_GUARDED_BY(mutex);
+  std::string damaged_model_id ABSL_GUARDED_BY(mutex);
+  absl::Status damage ABSL_GUARDED_BY(mutex);  // of that model
 };
 
 LocalKnot::LocalKnot(std::shared_ptr<Core> core) : core_(std::move(core)) {}
@@ -186,7 +214,8 @@ absl::StatusOr<std::unique_ptr<LocalKnot>> LocalKnot::Create(const LocalKnotOpti
                                                    options.max_streams, " at least 0"));
   }
   if (!options.data_dir.empty()) RemovePartialModels(ModelsDir(options.data_dir));
-  CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Model::Load(model_folder));
+  const auto load = options.check_weights_later ? Model::Map : Model::Load;
+  CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, load(model_folder));
   const int max_streams =
       options.max_streams > 0 ? options.max_streams : model->config().deployment.max_streams;
   const MemoryPlan plan = PlanMemory(*model, max_streams);
@@ -196,14 +225,20 @@ absl::StatusOr<std::unique_ptr<LocalKnot>> LocalKnot::Create(const LocalKnotOpti
   auto core = std::make_shared<Core>(options, model, max_streams, std::move(memory), metrics);
   core->plan_text = MemoryPlanText(plan);
   std::unique_ptr<LocalKnot> knot(new LocalKnot(std::move(core)));
-  knot->StartBackground(std::move(model));
+  knot->StartCheckup(std::move(model), options.check_weights_later);
   return knot;
 }
 
-void LocalKnot::StartBackground(std::shared_ptr<const Model> model) {
+void LocalKnot::StartCheckup(std::shared_ptr<const Model> model, bool check_weights) {
   MutexLock lock(&background_mutex_);
-  cost_probe_.reset();
-  if (core_->options.measure_cost) cost_probe_ = core_->ProbeCost(std::move(model));
+  checkup_.reset();
+  {
+    MutexLock core_lock(&core_->mutex);
+    core_->unchecked_model_id = check_weights ? model->id() : "";
+  }
+  if (!check_weights && !core_->options.measure_cost) return;
+  ModelCheckupTasks tasks = core_->CheckupTasks(model->id(), check_weights);
+  checkup_ = std::make_unique<ModelCheckup>(std::move(model), std::move(tasks));
 }
 
 KnotModelInfo LocalKnot::Info() const {
@@ -224,6 +259,7 @@ KnotModelInfo LocalKnot::Info() const {
   info.memory_limit_bytes = core_->budget->limit_bytes();
   MutexLock lock(&core_->mutex);
   if (core_->cost_model_id == info.model_id) info.cost = core_->cost;
+  info.weights_check = core_->CheckOf(info.model_id);
   return info;
 }
 
@@ -314,7 +350,7 @@ absl::StatusOr<std::string> LocalKnot::Adopt(const std::string& folder) {
     core_->loaded.push_back(model);
     core_->RaiseBudget(*model);
   }
-  StartBackground(model);
+  StartCheckup(model, false);
   LogInfo(absl::StrCat("model ", Short(id), " (", model->shape().name, ") is current, it replaces ",
                        Short(replaced)));
   return id;

@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "base/metrics_sink.h"
 #include "base/mutex.h"
-#include "cluster/cost_probe.h"
 #include "cluster/memory_budget.h"
+#include "cluster/model_checkup.h"
 #include "decode/knot.h"
 #include "model/model.h"
 
@@ -27,6 +27,9 @@ struct LocalKnotOptions {
   int64_t memory_limit_bytes = 0;
   // Measure the cost curve of every model that becomes current, in the background.
   bool measure_cost = false;
+  // Serve the first model as soon as it is mapped, and read its weights through for their checksums
+  // in the background. Damaged weights take no new stream.
+  bool check_weights_later = false;
 };
 
 // Streams are pinned to the model that was current when they opened; the old model leaves memory
@@ -36,7 +39,7 @@ struct LocalKnotOptions {
 // it.
 class LocalKnot final : public Knot {
  public:
-  // Loads and checks a model folder. metrics may be null.
+  // Loads and checks a model folder. metrics may be null, and is borrowed.
   static absl::StatusOr<std::unique_ptr<LocalKnot>> Create(const LocalKnotOptions& options,
                                                            const std::string& model_folder,
                                                            MetricsSink* metrics);
@@ -69,9 +72,9 @@ class LocalKnot final : public Knot {
   explicit LocalKnot(std::shared_ptr<Core> core);
   const std::shared_ptr<Core> core_;
   // Work on the current model beside the streams; what the former one had is given up.
-  void StartBackground(std::shared_ptr<const Model> model);
+  void StartCheckup(std::shared_ptr<const Model> model, bool check_weights);
   Mutex background_mutex_;
-  std::unique_ptr<CostProbe> cost_probe_ ABSL_GUARDED_BY(background_mutex_);
+  std::unique_ptr<ModelCheckup> checkup_ ABSL_GUARDED_BY(background_mutex_);
 };
 
 // The folder that was published last under data_dir, or empty.

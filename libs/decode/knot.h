@@ -147,6 +147,9 @@ class KnotRestore {
   virtual absl::StatusOr<RestoredStream> Finish() = 0;
 };
 
+// The digests of a model's files, which a knot may check while it serves already.
+enum class WeightsCheck { kUnknown, kRunning, kGood, kDamaged };
+
 struct KnotModelInfo {
   std::string model_id;
   std::string name;
@@ -158,6 +161,7 @@ struct KnotModelInfo {
   CostCurve cost;  // empty until the knot has measured
   int64_t memory_bytes = 0;
   int64_t memory_limit_bytes = 0;  // 0: none
+  WeightsCheck weights_check = WeightsCheck::kUnknown;
 };
 
 // One file of a model folder, in memory.
@@ -173,6 +177,7 @@ class Knot {
   virtual absl::StatusOr<KnotModelInfo> CurrentModel() = 0;
   // model_id empty: the current model. FAILED_PRECONDITION names both ids on a mismatch,
   // RESOURCE_EXHAUSTED when every slot is taken. deadline_ns is on Clock::Real(); 0 means none.
+  // DATA_LOSS when the model's files turned out to be damaged.
   // loops: the most iterations of the looped block any pass may ask for, which the stream's state
   // has room for; 0 is the model's default.
   virtual absl::StatusOr<std::unique_ptr<KnotStream>> Open(const std::string& model_id,

@@ -55,22 +55,43 @@ absl::StatusOr<std::map<std::string, FileEntry>> ParseManifest(const std::string
   return files;
 }
 
-absl::Status CheckFile(const std::string& folder, const std::string& name, const FileEntry& entry) {
+absl::Status CheckSize(const std::string& path, size_t bytes, const FileEntry& entry) {
+  if (bytes == entry.bytes) return absl::OkStatus();
+  return Bad(path, absl::StrCat("has ", bytes, " bytes, the manifest says ", entry.bytes));
+}
+
+absl::Status CheckDigest(const std::string& path, std::span<const uint8_t> bytes,
+                         const std::string& sha256) {
+  if (Sha256Hex(bytes) == sha256) return absl::OkStatus();
+  return Bad(path, "does not match the manifest's SHA-256: the file is damaged or was changed");
+}
+
+absl::Status CheckFile(const std::string& folder, const std::string& name, const FileEntry& entry,
+                       bool digest) {
   const std::string path = folder + "/" + name;
   CHIMERA_ASSIGN_OR_RETURN(const MmapFile file, MmapFile::Open(path));
-  if (file.bytes().size() != entry.bytes) {
-    return Bad(
-        path, absl::StrCat("has ", file.bytes().size(), " bytes, the manifest says ", entry.bytes));
-  }
-  if (Sha256Hex(file.bytes()) != entry.sha256) {
-    return Bad(path, "does not match the manifest's SHA-256: the file is damaged or was changed");
-  }
-  return absl::OkStatus();
+  CHIMERA_RETURN_IF_ERROR(CheckSize(path, file.bytes().size(), entry));
+  return digest ? CheckDigest(path, file.bytes(), entry.sha256) : absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& folder) {
+  return Open(folder, PayloadChecks::kNow);
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> Model::Map(const std::string& folder) {
+  return Open(folder, PayloadChecks::kLater);
+}
+
+absl::Status Model::CheckWeights(const std::atomic<bool>* stop) const {
+  const std::string path = folder_ + "/" + kWeightsFile;
+  CHIMERA_RETURN_IF_ERROR(weights_.Check(path, shape(), stop));
+  return CheckDigest(path, weights_.file(), weights_sha256_);
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& folder,
+                                                         PayloadChecks checks) {
   std::shared_ptr<Model> model(new Model());
   model->folder_ = folder;
   const std::string manifest_path = folder + "/" + kManifestFile;
@@ -82,7 +103,11 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& fold
   }
   if (!manifest.ok()) return manifest.status();
   CHIMERA_ASSIGN_OR_RETURN(const auto files, ParseManifest(manifest_path, *manifest));
-  for (const auto& [name, entry] : files) CHIMERA_RETURN_IF_ERROR(CheckFile(folder, name, entry));
+  for (const auto& [name, entry] : files) {
+    const bool digest = name != kWeightsFile || checks == PayloadChecks::kNow;
+    CHIMERA_RETURN_IF_ERROR(CheckFile(folder, name, entry, digest));
+  }
+  model->weights_sha256_ = files.at(kWeightsFile).sha256;
   model->id_ = Sha256Hex(std::string_view(*manifest));
   CHIMERA_ASSIGN_OR_RETURN(model->config_, LoadConfig(folder + "/" + kConfigFile));
   CHIMERA_RETURN_IF_ERROR(CheckTrainable(model->config_));
@@ -93,7 +118,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Load(const std::string& fold
                             " ids, the config's vocab_size is ", model->shape().vocab_size));
   }
   CHIMERA_ASSIGN_OR_RETURN(model->weights_,
-                           Weights::Map(folder + "/" + kWeightsFile, model->shape()));
+                           Weights::Map(folder + "/" + kWeightsFile, model->shape(), checks));
   model->knot_ = MakeSpanKnot(model->shape());
   return std::shared_ptr<const Model>(std::move(model));
 }

@@ -2,6 +2,7 @@
 // manifest.json that names them all. The id is the SHA-256 of manifest.json (DESIGN D22).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +22,12 @@ class Model {
   // Checks every file against the manifest's sizes and digests, the weights against the shapes the
   // config implies, and the tokenizer against vocab_size. Errors name the file and the fault.
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& folder);
+  // The same without reading the payloads of the weights: at once, whatever their size. The rest of
+  // the checks is CheckWeights.
+  static absl::StatusOr<std::shared_ptr<const Model>> Map(const std::string& folder);
+  // The weights' digest, checksums and values, in the mapped bytes. Takes as long as reading them;
+  // CANCELLED when *stop (may be null) became true.
+  absl::Status CheckWeights(const std::atomic<bool>* stop) const;
 
   const std::string& id() const { return id_; }  // 64 hex digits
   const std::string& folder() const { return folder_; }
@@ -34,10 +41,13 @@ class Model {
 
  private:
   Model() = default;
+  static absl::StatusOr<std::shared_ptr<const Model>> Open(const std::string& folder,
+                                                           PayloadChecks checks);
   std::string id_;
   std::string folder_;
   Config config_;
   Weights weights_;
+  std::string weights_sha256_;  // that the manifest names
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<SpanKnot> knot_;
 };

@@ -109,33 +109,45 @@ void EncodeTernary(const TensorSpec& spec, const float* w, uint8_t* payload) {
   PackTernary(spec.kind, {codes.data(), scales.data(), spec.rows, spec.cols}, payload);
 }
 
-std::string RepackedTensors::Decode(const TensorSpec& spec, std::span<const uint8_t> payload,
-                                    TernaryView* view) {
+std::string TernaryFault(const TensorSpec& spec, std::span<const uint8_t> payload) {
   CHIMERA_CHECK(payload.size() == TernaryPayloadBytes(spec.kind, spec.rows, spec.cols));
+  const bool sherry = spec.kind == TensorKind::kTernarySherry;  // every five bits are a block
+  const size_t code_bytes = payload.size() - ScaleBytes(spec.rows, spec.cols);
+  if (spec.kind == TensorKind::kTernaryBase3) {
+    if (!Base3MatrixValid(payload.data(), spec.rows, spec.cols)) {
+      return "holds a byte that stands for no five trits";
+    }
+  } else if (!sherry && !CodesAreTrits(payload.data(), code_bytes)) {
+    return "holds a trit code 3";
+  }
+  const uint8_t* scales = payload.data() + (sherry ? 0 : code_bytes);
+  const size_t n_scales = TernaryScaleCount(spec.rows, spec.cols);
+  return ScalesAreFinite(reinterpret_cast<const uint16_t*>(scales), n_scales)
+             ? ""
+             : "has a scale that is not finite";
+}
+
+TernaryView RepackedTensors::View(const TensorSpec& spec, std::span<const uint8_t> payload) {
+  CHIMERA_CHECK(payload.size() == TernaryPayloadBytes(spec.kind, spec.rows, spec.cols));
+  TernaryView view{.rows = spec.rows, .cols = spec.cols};
   const size_t scale_bytes = ScaleBytes(spec.rows, spec.cols);
-  *view = {.rows = spec.rows, .cols = spec.cols};
   if (spec.kind == TensorKind::kTernarySherry) {
     uint8_t* codes = NewCodes(spec.rows, spec.cols);
     UnpackSherry(payload.data() + scale_bytes, spec.rows, spec.cols, codes);
-    view->codes = codes;
-    view->scales = reinterpret_cast<const uint16_t*>(payload.data());
-  } else {
-    const size_t code_bytes = payload.size() - scale_bytes;
-    view->codes = payload.data();
-    view->scales = reinterpret_cast<const uint16_t*>(payload.data() + code_bytes);
-    if (spec.kind == TensorKind::kTernaryBase3) {
-      view->packing = TritPacking::kBase3;
-      if (!Base3MatrixValid(view->codes, spec.rows, spec.cols)) {
-        return "holds a byte that stands for no five trits";
-      }
-    } else if (!CodesAreTrits(view->codes, code_bytes)) {
-      return "holds a trit code 3";
-    }
+    view.codes = codes;
+    view.scales = reinterpret_cast<const uint16_t*>(payload.data());
+    return view;
   }
-  if (!ScalesAreFinite(view->scales, TernaryScaleCount(spec.rows, spec.cols))) {
-    return "has a scale that is not finite";
-  }
-  return "";
+  view.codes = payload.data();
+  view.scales = reinterpret_cast<const uint16_t*>(payload.data() + payload.size() - scale_bytes);
+  if (spec.kind == TensorKind::kTernaryBase3) view.packing = TritPacking::kBase3;
+  return view;
+}
+
+std::string RepackedTensors::Decode(const TensorSpec& spec, std::span<const uint8_t> payload,
+                                    TernaryView* view) {
+  *view = View(spec, payload);
+  return TernaryFault(spec, payload);
 }
 
 TernaryView RepackedTensors::TwoBit(const TernaryView& view) {

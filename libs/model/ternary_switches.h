@@ -35,14 +35,18 @@ void EncodeTernary(const TensorSpec& spec, const float* w, uint8_t* payload);
 // The same from a matrix that is quantised already; Sherry's trits must have their zeros.
 void PackTernary(TensorKind kind, const TernaryView& w, uint8_t* payload);
 
+// The fault of a payload of one of the three kinds, or "" when there is none: "holds a trit code
+// 3". It must begin at a multiple of 4. Kernels read faulty codes without harm, as other weights.
+std::string TernaryFault(const TensorSpec& spec, std::span<const uint8_t> payload);
+
 // What loading makes besides mapping: codes that lie packed in the file, B matrices in lanes.
 // Moving it keeps what views point to. Thread-compatible.
 class RepackedTensors {
  public:
   // The view of a payload of one of the three kinds: into the payload, or, of Sherry, into repacked
-  // codes.
-  // Returns the fault, or "" when there is none: "holds a trit code 3". The payload must live as
-  // long as the view and begin at a multiple of 4.
+  // codes. The payload must live as long as the view and begin at a multiple of 4.
+  TernaryView View(const TensorSpec& spec, std::span<const uint8_t> payload);
+  // The same, checked: returns TernaryFault.
   std::string Decode(const TensorSpec& spec, std::span<const uint8_t> payload, TernaryView* view);
   // The same trits as two-bit codes.
   TernaryView TwoBit(const TernaryView& view);

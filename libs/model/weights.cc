@@ -75,9 +75,6 @@ absl::Status CheckRecord(const std::string& path, Bytes file, const B158Record& 
                                       " bytes lies outside the file of ", file.size(), " bytes"));
   }
   *end = r.offset + r.bytes;
-  if (Xxh3(file.subspan(r.offset, r.bytes)) != r.checksum) {
-    return Corrupt(path, absl::StrCat("tensor ", name, ": payload checksum mismatch"));
-  }
   return absl::OkStatus();
 }
 
@@ -107,8 +104,11 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
       return absl::OkStatus();
     case TensorKind::kTernary:
     case TensorKind::kTernaryBase3:
-    case TensorKind::kTernarySherry:
-      return absl::OkStatus();  // checked while it is decoded
+    case TensorKind::kTernarySherry: {
+      const std::string fault = TernaryFault(spec, payload);
+      if (fault.empty()) return absl::OkStatus();
+      return Corrupt(path, absl::StrCat("tensor ", spec.name, " ", fault));
+    }
     case TensorKind::kGroupedRows6:
     case TensorKind::kGroupedRows4: {
       const size_t scales = GroupedScaleCount(spec.rows, spec.cols);
@@ -128,18 +128,29 @@ absl::Status CheckValues(const std::string& path, const TensorSpec& spec, Bytes 
   return absl::OkStatus();
 }
 
-// Checks the values of tensors and looks them up by name.
+B158Record RecordAt(Bytes file, size_t index) {
+  B158Record record;
+  std::memcpy(&record, file.data() + sizeof(B158Header) + index * sizeof(record), sizeof(record));
+  return record;
+}
+
+absl::Status CheckPayload(const std::string& path, const B158Record& r, const TensorSpec& spec,
+                          Bytes payload) {
+  if (Xxh3(payload) != r.checksum) {
+    return Corrupt(path, absl::StrCat("tensor ", spec.name, ": payload checksum mismatch"));
+  }
+  return CheckValues(path, spec, payload);
+}
+
+// Looks tensors up by name.
 class Lookup {
  public:
   explicit Lookup(RepackedTensors* repacked) : repacked_(repacked) {}
 
-  absl::Status Add(const std::string& path, const TensorSpec& spec, Bytes payload) {
+  void Add(const TensorSpec& spec, Bytes payload) {
     Entry& entry = found_[spec.name];
     entry = {&spec, payload.data(), {}};
-    if (!IsTernary(spec.kind)) return CheckValues(path, spec, payload);
-    const std::string fault = repacked_->Decode(spec, payload, &entry.ternary);
-    if (fault.empty()) return absl::OkStatus();
-    return Corrupt(path, absl::StrCat("tensor ", spec.name, " ", fault));
+    if (IsTernary(spec.kind)) entry.ternary = repacked_->View(spec, payload);
   }
 
   const float* Float(const std::string& name) const {
@@ -264,7 +275,8 @@ LayerWeights LayerViews(const Lookup& lookup, int i, const ModelConfig& c) {
 
 }  // namespace
 
-absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig& config) {
+absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig& config,
+                                     PayloadChecks checks) {
   Weights weights;
   CHIMERA_ASSIGN_OR_RETURN(weights.file_, MmapFile::Open(path));
   const Bytes file = weights.file_.bytes();
@@ -283,11 +295,14 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
   Lookup lookup(&weights.repacked_);
   uint64_t end = sizeof(B158Header) + header.table_bytes;
   for (size_t i = 0; i < specs.size(); ++i) {
-    B158Record record;
-    std::memcpy(&record, file.data() + sizeof(B158Header) + i * sizeof(record), sizeof(record));
+    const B158Record record = RecordAt(file, i);
     CHIMERA_RETURN_IF_ERROR(CheckRecord(path, file, record, specs[i], &end));
-    CHIMERA_RETURN_IF_ERROR(lookup.Add(path, specs[i], file.subspan(record.offset, record.bytes)));
-    weights.payloads_[specs[i].name] = file.subspan(record.offset, record.bytes);
+    const Bytes payload = file.subspan(record.offset, record.bytes);
+    if (checks == PayloadChecks::kNow) {
+      CHIMERA_RETURN_IF_ERROR(CheckPayload(path, record, specs[i], payload));
+    }
+    lookup.Add(specs[i], payload);
+    weights.payloads_[specs[i].name] = payload;
   }
   if (end != file.size()) return Corrupt(path, "bytes after the last tensor");
   for (int i = 0; i < config.n_layers; ++i) {
@@ -304,6 +319,19 @@ absl::StatusOr<Weights> Weights::Map(const std::string& path, const ModelConfig&
                  config.d_model, loop.abar.data(), loop.bbar.data());
   }
   return weights;
+}
+
+absl::Status Weights::Check(const std::string& path, const ModelConfig& config,
+                            const std::atomic<bool>* stop) const {
+  const std::vector<TensorSpec> specs = ModelLayout(config);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (stop != nullptr && stop->load()) {
+      return absl::CancelledError(absl::StrCat(path, ": the check was given up"));
+    }
+    CHIMERA_RETURN_IF_ERROR(
+        CheckPayload(path, RecordAt(file(), i), specs[i], payload(specs[i].name)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace chimera

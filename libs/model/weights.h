@@ -1,6 +1,7 @@
 // Views into a mapped weights.b158 (docs/formats/b158.md), one struct per layer.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -102,13 +103,23 @@ struct LoopWeights {
   std::vector<float> bbar;  // [d_model] gain of the input
 };
 
+// Whether Map reads every byte of the file, or leaves that to Check.
+enum class PayloadChecks { kNow, kLater };
+
 // Immutable after Map; owns the map and what was repacked from it, so views live as long as it
 // does.
 class Weights {
  public:
   // Maps and checks the file as docs/formats/b158.md lists. DATA_LOSS names the fault.
-  static absl::StatusOr<Weights> Map(const std::string& path, const ModelConfig& config);
+  // With kLater the header, the table and every shape are checked, and payloads are not touched.
+  static absl::StatusOr<Weights> Map(const std::string& path, const ModelConfig& config,
+                                     PayloadChecks checks = PayloadChecks::kNow);
   Weights() = default;
+
+  // What Map left out: the checksum and the values of every payload. config and path are those of
+  // Map. CANCELLED, within one tensor, when *stop (may be null) became true.
+  absl::Status Check(const std::string& path, const ModelConfig& config,
+                     const std::atomic<bool>* stop) const;
 
   const std::vector<LayerWeights>& layers() const { return layers_; }
   const LoopWeights& loop() const { return loop_; }
@@ -116,6 +127,7 @@ class Weights {
   const float* final_norm() const { return final_norm_; }
   // The bytes of a tensor as PayloadBytes lays them out; the name must be in ModelLayout.
   std::span<const uint8_t> payload(const std::string& name) const { return payloads_.at(name); }
+  std::span<const uint8_t> file() const { return file_.bytes(); }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
 
  private:

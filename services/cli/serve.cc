@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "cluster/admin_http.h"
+#include "cluster/executor.h"
 #include "cluster/local_knot.h"
 #include "cluster/memory_report.h"
 #include "cluster/metrics.h"
@@ -46,9 +47,12 @@ struct ServeFlags {
   bool json = false;
 };
 
+constexpr int kHealthIntervalMs = 250;
+
 // One role, running.
 struct Running {
   std::string name;
+  bool unhealthy = false;  // as the health thread saw it last
   std::unique_ptr<Role> role;
   std::unique_ptr<Server> server;  // goes before its role
 };
@@ -99,6 +103,7 @@ class Process {
     admin.metrics_text = [this] { return metrics_.Text(); };
     admin.not_ready = [this] { return NotReady(); };
     CHIMERA_ASSIGN_OR_RETURN(admin_, AdminHttp::Start(admin));
+    health_ = std::make_unique<Ticker>(kHealthIntervalMs, [this] { WatchHealth(); });
     return absl::OkStatus();
   }
 
@@ -124,6 +129,7 @@ class Process {
 
   // Later roles use earlier ones, so they stop first. The admin listener answers until the end.
   void Drain() {
+    health_.reset();
     for (Running& running : running_) running.role->StartDrain();
     for (auto it = running_.rbegin(); it != running_.rend(); ++it) it->server->Drain();
     admin_.reset();
@@ -169,6 +175,7 @@ class Process {
     options.threads = config_.threads > 0 ? config_.threads : UsableCpus();
     options.max_streams = config_.max_streams;
     options.measure_cost = true;
+    options.check_weights_later = true;
     const std::string folder = ModelFolder();
     CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<LocalKnot> local,
                              LocalKnot::Create(options, folder, &metrics_));
@@ -188,9 +195,20 @@ class Process {
 
   std::string NotReady() const {
     for (const Running& running : running_) {
+      const std::string reason = running.role->Unhealthy();
+      if (!reason.empty()) return running.name + ": " + reason;
       if (!running.server->serving()) return running.name + " is draining";
     }
     return "";
+  }
+
+  // A role that must not get requests says so through its health, until it may again.
+  void WatchHealth() {
+    for (Running& running : running_) {
+      const bool unhealthy = !running.role->Unhealthy().empty();
+      if (unhealthy != running.unhealthy) running.server->SetServing(!unhealthy);
+      running.unhealthy = unhealthy;
+    }
   }
 
   const ServiceConfig config_;
@@ -202,6 +220,7 @@ class Process {
   int admin_port_ = 0;
   std::vector<Running> running_;
   std::unique_ptr<AdminHttp> admin_;
+  std::unique_ptr<Ticker> health_;
 };
 
 absl::Status RunServe(const ServeFlags& flags) {

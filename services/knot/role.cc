@@ -22,6 +22,11 @@ class KnotRole final : public Role {
     return absl::StrCat("model ", info.model_id.substr(0, 12), " (", info.name, "), ",
                         info.streams_max, " streams");
   }
+  std::string Unhealthy() const override {
+    const KnotModelInfo info = knot_->Info();
+    if (info.weights_check != WeightsCheck::kDamaged) return "";
+    return absl::StrCat("the weights of model ", info.model_id.substr(0, 12), " are damaged");
+  }
 
  private:
   LocalKnot* const knot_;
@@ -39,6 +44,12 @@ absl::StatusOr<std::unique_ptr<Role>> MakeKnotRole(const RoleContext& context) {
     sink->Gauge("chimera_memory_limit_bytes", "", static_cast<double>(info.memory_limit_bytes));
     sink->Gauge("chimera_streams_running", "", info.streams_running);
     sink->Gauge("chimera_streams_limit", "", info.streams_max);
+    const std::pair<const char*, WeightsCheck> states[] = {{"running", WeightsCheck::kRunning},
+                                                           {"good", WeightsCheck::kGood},
+                                                           {"damaged", WeightsCheck::kDamaged}};
+    for (const auto& [state, check] : states) {
+      sink->Gauge("chimera_weights_check", state, info.weights_check == check ? 1 : 0);
+    }
     for (const CostPoint& point : info.cost.points) {
       sink->Gauge("chimera_knot_pass_seconds", absl::StrCat(point.positions),
                   static_cast<double>(point.pass_ns) * 1e-9);
