@@ -63,7 +63,8 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
        std::shared_ptr<MemoryBudget> memory_in, MetricsSink* metrics_in)
       : options(options_in),
         metrics(metrics_in),
-        scheduler(options_in.threads),
+        scheduler(options_in.threads, [this](const PassEngine& engine, int rows,
+                                             int64_t ns) { Timed(engine.model(), rows, ns); }),
         budget(std::move(memory_in)),
         max_streams(max_streams_in) {
     current = model;
@@ -170,6 +171,17 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
       damage = status;
       damaged_model_id = id;
     }
+  }
+
+  // Counts passes of steps that took longer than they should; no text depends on it.
+  void Timed(const Model& model, int rows, int64_t ns) {
+    if (metrics == nullptr) return;
+    {
+      MutexLock lock(&mutex);
+      const int tick_ms = model.config().deployment.watchdog_tick_ms;
+      if (cost_model_id != model.id() || ns <= WatchdogLimitNs(cost, rows, tick_ms)) return;
+    }
+    metrics->Count("chimera_watchdog_overruns_total", "", 1);
   }
 
   void Measured(const std::string& id, const CostCurve& curve) {

@@ -12,6 +12,8 @@ namespace chimera {
 namespace {
 
 constexpr int64_t kMib = 1 << 20;
+// Steps and prompts of all streams have buffers of their own (cluster/pass_engine.h).
+constexpr int kSharedPasses = 2;
 
 bool IsExpert(const std::string& name) {
   return name.ends_with(".moe.w_in") || name.ends_with(".moe.w_out") ||
@@ -63,7 +65,7 @@ MemoryPlan PlanMemory(const Model& model, int max_streams) {
   add("ternary_weights", model.weight_bytes() - experts);
   add("moe_experts", experts);
   add("braid", max_streams * BraidState::Bytes(model.shape()));
-  add("activations", max_streams * StreamScratchBytes(model.shape()));
+  add("activations", (max_streams + kSharedPasses) * StreamScratchBytes(model.shape()));
   const size_t counted = plan.rows.size();
   for (const BudgetLabel& part : labels.parts) {
     const bool known = std::any_of(plan.rows.begin(), plan.rows.begin() + int64_t(counted),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -31,7 +32,8 @@ class ABSL_SCOPED_LOCKABLE Unlocked {
 
 }  // namespace
 
-PassScheduler::PassScheduler(int threads) : exec_(threads) {
+PassScheduler::PassScheduler(int threads, OnSteps on_steps)
+    : exec_(threads), on_steps_(std::move(on_steps)) {
   // More waiters than this make the lists grow; none is ever refused.
   batch_jobs_.reserve(Stepper::kPrefillMax);
   for (auto* waiters : {&steps_, &prompts_, &batch_}) waiters->reserve(Stepper::kPrefillMax);
@@ -117,10 +119,8 @@ void PassScheduler::HandOver() {
 
 void PassScheduler::Lead(Waiter* waiter) {
   while (!waiter->done && !GivesUp(waiter)) {
-    if (!steps_.empty()) {
-      AwaitRegulars();
-      RunSteps();
-    }
+    if (!steps_.empty()) AwaitRegulars();
+    if (!steps_.empty()) RunSteps();  // those that waited may have given up
     // Slices until the steps that wait meanwhile have lent all they may.
     while (!prompts_.empty() && !waiter->done && (steps_.empty() || credit_ns_ > 0)) {
       RunPromptSlice();
@@ -165,6 +165,7 @@ void PassScheduler::RunSteps() {
       (*batch_[0]->body)(&exec_);
     } else {
       engine->RunSteps(batch_jobs_);
+      if (on_steps_) on_steps_(*engine, static_cast<int>(rows), Now() - begin_ns);
     }
   }
   steps_end_ns_ = Now();

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,7 +32,11 @@ struct PassLimits {
 // Thread-safe.
 class PassScheduler {
  public:
-  explicit PassScheduler(int threads);
+  // A pass of steps has ended: its rows, and how long it took with its head. Called by whoever ran
+  // it, without a lock.
+  using OnSteps = std::function<void(const PassEngine&, int rows, int64_t ns)>;
+
+  explicit PassScheduler(int threads, OnSteps on_steps = nullptr);
 
   // For all streams of a model; lives as long as one of them holds it.
   std::shared_ptr<PassEngine> EngineOf(const std::shared_ptr<const Model>& model);
@@ -70,6 +75,7 @@ class PassScheduler {
   void Finish(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   ExecContext exec_;
+  const OnSteps on_steps_;
   Mutex mutex_;
   bool led_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Waiter*> steps_ ABSL_GUARDED_BY(mutex_);    // in order of arrival

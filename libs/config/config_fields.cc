@@ -133,11 +133,12 @@ void ReadDeployment(Reader& root, Config* c) {
   r.ActsIn("decode: one seed, one output; there is no other mode");
   r.FixedBool("deterministic", true);
   r.FixedBool("seed_controls_all", true);
+  r.ActsIn("cluster: a pass that takes longer, and 1.5 times its cost, counts as overrun");
+  r.Int("watchdog_tick_ms", 1, 60000, &d.watchdog_tick_ms);
   Reader safety = root.At("safety");
   safety.ActsIn("cluster: what goes beyond the recomputed budget is refused");
   safety.Bool("memory_limit_enforced", &d.memory_limit_enforced);
   Reader later = r.Unclaimed();
-  later.Int("watchdog_tick_ms", 1, 60000, &d.watchdog_tick_ms);
   later.Int("watchdog_max_overruns", 0, 1 << 20, &d.watchdog_max_overruns);
 }
 

@@ -93,7 +93,7 @@ constexpr Row kRows[] = {
      "certificates"},
     {kPending, "S5", "span_inference",
      "render_queue_target:i render_queue_max:i fallback_below_acceptance:n", "render queue"},
-    {kPending, "S5", "deployment", "watchdog_tick_ms:i watchdog_max_overruns:i", "watchdog"},
+    {kPending, "S5", "deployment", "watchdog_max_overruns:i", "watchdog"},
     {kPending, "S6", "span_inference", "adaptive_mask_cache:b", "cache of masks"},
     {kPending, "S6", "grammar",
      "enabled:b modes:a representation storage_mb:i adaptive_mask_cache:b jit_compilation:b",
