@@ -35,6 +35,12 @@ function(chimera_test name)
     DISCOVERY_MODE PRE_TEST)
 endfunction()
 
+# Sanitizers turn unrolled kernels into so many checks that -O3 takes minutes a body and -O1 seconds.
+set(CHIMERA_BODY_OPTIMISATION -O3)
+if(CHIMERA_SANITIZE)
+  set(CHIMERA_BODY_OPTIMISATION -O1)
+endif()
+
 # chimera_isa_body(library body.cc [DOT])
 #   Adds body.cc to chimera_<library> once per instruction set, as namespace CHIMERA_ISA: baseline, and
 #   avx2 and avx512 on x86-64. DOT adds the levels that have nothing but an int8 dot product of their
@@ -63,7 +69,7 @@ function(chimera_isa_body library body)
     add_library(${object} OBJECT ${body})
     target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR}/libs)
     target_compile_definitions(${object} PRIVATE CHIMERA_ISA=${isa} CHIMERA_ISA_${isa})
-    target_compile_options(${object} PRIVATE -O3 ${flags_${isa}})
+    target_compile_options(${object} PRIVATE ${CHIMERA_BODY_OPTIMISATION} ${flags_${isa}})
     target_sources(chimera_${library} PRIVATE $<TARGET_OBJECTS:${object}>)
   endforeach()
 endfunction()

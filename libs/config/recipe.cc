@@ -21,6 +21,8 @@ constexpr size_t kPathBytesMax = 4096;
 // times as much diverges (docs/experiments.md).
 constexpr double kMezoLr = 1e-5;
 constexpr int64_t kMezoWarmupSteps = 200;
+constexpr int64_t kSettlePasses = 1000;
+constexpr int64_t kStepsPerSettlePass = 4;
 
 // A relative path that stays below the folder it starts in.
 bool StaysInside(const std::string& path) {
@@ -171,6 +173,10 @@ void ReadOptimizer(Reader& r, TrainRecipe* t) {
 }
 
 void ReadRun(Reader& r, TrainRecipe* t) {
+  const int64_t total = t->StepsTotal();
+  t->expert_settle_passes =
+      total > 0 ? std::min(kSettlePasses, total / kStepsPerSettlePass) : kSettlePasses;
+  r.Int("expert_settle_passes", 0, 100'000, &t->expert_settle_passes);
   r.Int("eval_every_steps", 0, kStepsMax, &t->eval_every_steps);
   r.Int("eval_bytes", 1, int64_t{1} << 40, &t->eval_bytes);
   r.Float("valid_fraction", 0, 0.5, &t->valid_fraction);

@@ -41,9 +41,12 @@ struct TrainRecipe {
   double grad_clip = 0;                 // 0: off
   bool gradient_checkpointing = false;  // less memory, one more forward pass; the same bits
   double mezo_eps = 1e-3;               // with mezo only: how far a probe moves each parameter
-  int64_t eval_every_steps = 0;         // 0: at the end only
-  int64_t eval_bytes = 65536;           // of the held-out part, from its start
-  double valid_fraction = 0.02;         // held out from the end of the data when no file is given
+  // Passes over text from all over the data that settle the experts' biases after the last step
+  // (train/expert_settle.h). A recipe without the key: one for every 4 steps, at most 1,000.
+  int64_t expert_settle_passes = 0;
+  int64_t eval_every_steps = 0;  // 0: at the end only
+  int64_t eval_bytes = 65536;    // of the held-out part, from its start
+  double valid_fraction = 0.02;  // held out from the end of the data when no file is given
   int64_t log_every_steps = 10;
   int checkpoint_interval_s = 300;  // 0: at the end only
   int threads = 0;                  // 0: UsableCpus()

@@ -83,7 +83,8 @@ TEST(Recipe, EveryTrainKeyIsRead) {
       "max_minutes":1.5,"tokens_budget":6401,"lr":0.01,"lr_min_ratio":0.2,"warmup_steps":7,
       "weight_decay":0.3,"beta1":0.8,"beta2":0.9,"eps":1e-6,"grad_clip":0.5,"eval_every_steps":11,
       "eval_bytes":12,"valid_fraction":0.25,"log_every_steps":3,"checkpoint_interval_s":13,
-      "threads":2,"optimizer":"adamw","gradient_checkpointing":true,"init_model":"m"})"),
+      "threads":2,"expert_settle_passes":14,"optimizer":"adamw",
+      "gradient_checkpointing":true,"init_model":"m"})"),
                   kRecipes);
   ASSERT_TRUE(r.ok()) << r.status();
   TrainRecipe want;
@@ -108,6 +109,7 @@ TEST(Recipe, EveryTrainKeyIsRead) {
   want.log_every_steps = 3;
   want.checkpoint_interval_s = 13;
   want.threads = 2;
+  want.expert_settle_passes = 14;
   want.optimizer = OptimizerKind::kAdamW;
   want.gradient_checkpointing = true;
   want.init_model = "m";

@@ -8,6 +8,29 @@
 
 namespace chimera {
 
+namespace {
+
+// bias += moves, then the mean is taken off.
+void MoveAndCentre(std::span<const double> moves, std::span<float> bias) {
+  std::vector<double> moved(bias.begin(), bias.end());
+  for (size_t i = 0; i < moved.size(); ++i) moved[i] += moves[i];
+  const double centre =
+      std::accumulate(moved.begin(), moved.end(), 0.0) / static_cast<double>(moved.size());
+  for (size_t i = 0; i < moved.size(); ++i) bias[i] = static_cast<float>(moved[i] - centre);
+}
+
+}  // namespace
+
+void MoveBiasesToMean(std::span<const int64_t> picks, double gain, std::span<float> bias) {
+  CHIMERA_CHECK(picks.size() == bias.size());
+  const int64_t sum = std::accumulate(picks.begin(), picks.end(), int64_t{0});
+  if (sum == 0) return;
+  const double mean = static_cast<double>(sum) / static_cast<double>(picks.size());
+  std::vector<double> moves;
+  for (int64_t c : picks) moves.push_back(gain * (1.0 - static_cast<double>(c) / mean));
+  MoveAndCentre(moves, bias);
+}
+
 double MoeBalanceRate(double u, int64_t t, int64_t steps_total) {
   return 20 * t > 19 * steps_total ? 0.0 : u;
 }
@@ -38,13 +61,9 @@ void MoeBalancer::Update(std::span<const int64_t> picks, double u, std::span<flo
   if (u == 0) return;
 
   const double mean = static_cast<double>(sum) / static_cast<double>(n_);
-  std::vector<double> moved(bias.begin(), bias.end());
-  for (size_t i = 0; i < n_; ++i) {
-    const double gap = mean - counts[i];
-    moved[i] += gap > 0 ? u : gap < 0 ? -u : 0.0;
-  }
-  const double centre = std::accumulate(moved.begin(), moved.end(), 0.0) / static_cast<double>(n_);
-  for (size_t i = 0; i < n_; ++i) bias[i] = static_cast<float>(moved[i] - centre);
+  std::vector<double> moves;
+  for (double c : counts) moves.push_back(c < mean ? u : c > mean ? -u : 0.0);
+  MoveAndCentre(moves, bias);
 }
 
 double MoeBalancer::global_violation() const {

@@ -19,6 +19,11 @@ double MoeBalanceRate(double u, int64_t t, int64_t steps_total);
 // max_i c_i / mean(c) - 1; 0 when nothing was picked.
 double MaxViolation(std::span<const double> counts);
 
+// bias += gain (1 - c / mean(c)), then re-centred to mean 0; nothing when nothing was picked. Where
+// the sign of Update evens the load of the typical batch, this evens the load of all batches
+// together: they differ when an expert serves a rare kind of text.
+void MoveBiasesToMean(std::span<const int64_t> picks, double gain, std::span<float> bias);
+
 // One layer's. Thread-compatible.
 class MoeBalancer {
  public:

@@ -13,6 +13,7 @@ constexpr float kScale = 0.125f;   // 64^-1/2
 constexpr float kHidden = -1e30f;  // score of what must not be seen: its exponential is 0
 constexpr int kTilesMax =
     kTitansSlotsMax / 16 + (kTitansBlocks / 16 + 1) + (kTitansWindowMax / 16 + 1);
+constexpr int kScoresMax = 16 * kTilesMax;  // of one head
 
 void Gates(const float* pre, const float* bias, int64_t n_tokens, int n_heads, float* gates,
            float* log_keep) {
@@ -112,23 +113,49 @@ void LoadSlots(const float* k, const float* v, int64_t stride, int n, FloatTile&
   }
 }
 
-// q . k of 16 keys in their lanes: four sums of every fourth dimension.
-CHIMERA_VEC F16 TileDots(const float* q, const float* k) {
-  F16 sum[4] = {};
+// dots[h] = q . k of 16 keys in their lanes for H heads, whose q are kHeadDim apart and share the
+// loads of the keys: four sums of every fourth dimension.
+template <int H>
+CHIMERA_VEC void TileDots(const float* q, const float* k, F16* dots) {
+  F16 sum[H][4] = {};
   for (int d = 0; d < kHeadDim; d += 4) {
-    for (int j = 0; j < 4; ++j) sum[j] = sum[j] + Load(k + (d + j) * 16) * q[d + j];
+    for (int j = 0; j < 4; ++j) {
+      const F16 key = Load(k + (d + j) * 16);
+      for (int h = 0; h < H; ++h) sum[h][j] = sum[h][j] + key * q[h * kHeadDim + d + j];
+    }
   }
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  for (int h = 0; h < H; ++h) dots[h] = (sum[h][0] + sum[h][1]) + (sum[h][2] + sum[h][3]);
 }
 
-// o += sum of weight_j v_j in order of j; what is not seen has weight 0.
+CHIMERA_VEC void TileDots(const float* q, int heads, const float* k, F16* dots) {
+  int h = 0;
+  for (; h + 2 <= heads; h += 2) TileDots<2>(q + h * kHeadDim, k, dots + h);
+  if (h < heads) TileDots<1>(q + h * kHeadDim, k, dots + h);
+}
+
+// o += sum of weight_j v_j in order of j for H heads, whose weights are kScoresMax apart; what is
+// not seen has weight 0.
+template <int H>
 CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
-  F16 sum[4];
-  for (int i = 0; i < 4; ++i) sum[i] = Load(o + 16 * i);
-  for (int j = 0; j < 16; ++j) {
-    for (int i = 0; i < 4; ++i) sum[i] = sum[i] + Load(v + j * kHeadDim + 16 * i) * weights[j];
+  F16 sum[H][4];
+  for (int h = 0; h < H; ++h) {
+    for (int i = 0; i < 4; ++i) sum[h][i] = Load(o + h * kHeadDim + 16 * i);
   }
-  for (int i = 0; i < 4; ++i) Store(o + 16 * i, sum[i]);
+  for (int j = 0; j < 16; ++j) {
+    for (int i = 0; i < 4; ++i) {
+      const F16 value = Load(v + j * kHeadDim + 16 * i);
+      for (int h = 0; h < H; ++h) sum[h][i] = sum[h][i] + value * weights[h * kScoresMax + j];
+    }
+  }
+  for (int h = 0; h < H; ++h) {
+    for (int i = 0; i < 4; ++i) Store(o + h * kHeadDim + 16 * i, sum[h][i]);
+  }
+}
+
+CHIMERA_VEC void AddTile(const float* weights, int heads, const float* v, float* o) {
+  int h = 0;
+  for (; h + 2 <= heads; h += 2) AddTile<2>(weights + h * kScoresMax, v, o + h * kHeadDim);
+  if (h < heads) AddTile<1>(weights + h * kScoresMax, v, o + h * kHeadDim);
 }
 
 // Scores to exponentials below the largest; returns 1 / their sum.
@@ -148,7 +175,7 @@ float Softmax(float* scores, int tiles) {
 constexpr int kHeadGroup = 8;  // heads that share an unpacked tile
 
 struct HeadGroup {
-  alignas(64) float scores[kHeadGroup][kTilesMax * 16];
+  alignas(64) float scores[kHeadGroup][kScoresMax];
   alignas(64) float o[kHeadGroup][kHeadDim];
   FloatTile tile;
 };
@@ -157,6 +184,7 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
                  const float* slot_v, int64_t stride, int slots, const TitansTile* tiles,
                  int n_tiles, float* o) {
   HeadGroup g;
+  F16 dots[kHeadGroup];
   std::memset(g.o, 0, sizeof(g.o));
   const int slot_tiles = (slots + 15) / 16;
   const auto slots_of = [&](int i) {
@@ -166,32 +194,35 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
   };
   for (int i = 0; i < slot_tiles; ++i) {
     const I16 seen = Lanes(slots_of(i));
+    TileDots(q, heads, g.tile.k, dots);
     for (int h = 0; h < heads; ++h) {
-      const F16 dots = TileDots(q + h * kHeadDim, g.tile.k);
-      Store(g.scores[h] + 16 * i, Select(seen, dots * kScale, Splat(kHidden)));
+      Store(g.scores[h] + 16 * i, Select(seen, dots[h] * kScale, Splat(kHidden)));
     }
   }
   for (int i = 0; i < n_tiles; ++i) {
     UnpackKeys(tiles[i], g.tile);
     const I16 seen = Lanes(tiles[i].visible);
+    const F16 scale = Load(tiles[i].k_scale);
+    TileDots(q_rotated, heads, g.tile.k, dots);
     for (int h = 0; h < heads; ++h) {
-      const F16 dots = TileDots(q_rotated + h * kHeadDim, g.tile.k) * Load(tiles[i].k_scale);
-      Store(g.scores[h] + 16 * (slot_tiles + i), Select(seen, dots * kScale, Splat(kHidden)));
+      const F16 scores = dots[h] * scale * kScale;
+      Store(g.scores[h] + 16 * (slot_tiles + i), Select(seen, scores, Splat(kHidden)));
     }
   }
   float inverse[kHeadGroup];
   for (int h = 0; h < heads; ++h) inverse[h] = Softmax(g.scores[h], slot_tiles + n_tiles);
   for (int i = 0; i < slot_tiles; ++i) {
     slots_of(i);
-    for (int h = 0; h < heads; ++h) AddTile(g.scores[h] + 16 * i, g.tile.v, g.o[h]);
+    AddTile(g.scores[0] + 16 * i, heads, g.tile.v, g.o[0]);
   }
   for (int i = 0; i < n_tiles; ++i) {
     UnpackValues(tiles[i], g.tile);
+    const F16 scale = Load(tiles[i].v_scale);
     for (int h = 0; h < heads; ++h) {
       float* weights = g.scores[h] + 16 * (slot_tiles + i);
-      Store(weights, Load(weights) * Load(tiles[i].v_scale));
-      AddTile(weights, g.tile.v, g.o[h]);
+      Store(weights, Load(weights) * scale);
     }
+    AddTile(g.scores[0] + 16 * (slot_tiles + i), heads, g.tile.v, g.o[0]);
   }
   for (int h = 0; h < heads; ++h) {
     for (int i = 0; i < kHeadDim; i += 16) {

@@ -12,7 +12,7 @@ function(chimera_ternary_bodies library)
       set(object chimera_${library}_${body}_body)
       add_library(${object} OBJECT ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${body}_body.cc)
       target_include_directories(${object} PRIVATE ${CMAKE_SOURCE_DIR}/libs)
-      target_compile_options(${object} PRIVATE -O3 -march=x86-64-v4 -mprefer-vector-width=512
+      target_compile_options(${object} PRIVATE ${CHIMERA_BODY_OPTIMISATION} -march=x86-64-v4 -mprefer-vector-width=512
                              ${flags_${body}})
       target_sources(chimera_${library} PRIVATE $<TARGET_OBJECTS:${object}>)
     endforeach()

@@ -23,12 +23,22 @@ ExpertBalance::ExpertBalance(const ModelConfig& config, Network* network, Parame
 void ExpertBalance::Update(int64_t t, int64_t steps_total, double learning_rate) {
   const double u = MoeBalanceRate(kRateRatio * learning_rate, t, steps_total);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const Parameters::Entry& bias = parameters_->entry(LayerTensor(layers_[i], "moe.bias"));
-    const std::vector<int64_t> picks = network_->TakePicks(layers_[i]);
-    balancers_[i].Update(picks, u,
-                         parameters_->values().subspan(static_cast<size_t>(bias.offset),
-                                                       static_cast<size_t>(bias.size)));
+    balancers_[i].Update(network_->TakePicks(layers_[i]), u, Bias(layers_[i]));
   }
+}
+
+void ExpertBalance::Settle(double gain) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const std::vector<int64_t> picks = network_->TakePicks(layers_[i]);
+    balancers_[i].Update(picks, 0, Bias(layers_[i]));
+    MoveBiasesToMean(picks, gain, Bias(layers_[i]));
+  }
+}
+
+std::span<float> ExpertBalance::Bias(int layer) {
+  const Parameters::Entry& bias = parameters_->entry(LayerTensor(layer, "moe.bias"));
+  return parameters_->values().subspan(static_cast<size_t>(bias.offset),
+                                       static_cast<size_t>(bias.size));
 }
 
 void ExpertBalance::Discard() {

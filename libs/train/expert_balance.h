@@ -18,8 +18,12 @@ class ExpertBalance {
  public:
   ExpertBalance(const ModelConfig& config, Network* network, Parameters* parameters);
 
+  bool empty() const { return layers_.empty(); }
+
   // After optimizer step t = 1..steps_total, which was taken at this rate.
   void Update(int64_t t, int64_t steps_total, double learning_rate);
+  // Without an optimizer step: towards an even load of all that is read (MoveBiasesToMean).
+  void Settle(double gain);
   // Forgets picks of passes that are no training, for example validation.
   void Discard();
 
@@ -32,6 +36,8 @@ class ExpertBalance {
   bool Restore(std::span<const double> state);
 
  private:
+  std::span<float> Bias(int layer);
+
   Network* network_;
   Parameters* parameters_;
   std::vector<int> layers_;

@@ -20,6 +20,7 @@
 #include "train/corpus.h"
 #include "train/curve_svg.h"
 #include "train/expert_balance.h"
+#include "train/expert_settle.h"
 #include "train/init_model.h"
 #include "train/mezo.h"
 #include "train/optimizer.h"
@@ -119,11 +120,14 @@ class Run final : private BatchLoss {
         last_save_ns = Clock::Real().NowNs();
       }
     }
+    // The checkpoint is the end of training: what follows is computed from it, also once more.
+    CHIMERA_RETURN_IF_ERROR(Save());
+    SettleExpertBiases();
     CHIMERA_RETURN_IF_ERROR(FitRouter());
     // The figure that ships: the whole held-out text.
     progress_.valid_bpb = Validate(INT64_MAX);
     Report(true);
-    CHIMERA_RETURN_IF_ERROR(Save());
+    CHIMERA_RETURN_IF_ERROR(WriteCurve());
     return true;
   }
 
@@ -190,11 +194,23 @@ class Run final : private BatchLoss {
 
   void Backward() override { tape_.Backward(); }
 
+  // The model as it will be exported.
+  void PrepareFinished() {
+    parameters_.SetProgress(1.0);
+    network_.Prepare(&exec_);
+  }
+
+  void SettleExpertBiases() {
+    PrepareFinished();
+    SettleExperts(train_.tokens, recipe_.config.tokens.eot, recipe_.expert_settle_passes, &network_,
+                  &tape_, &balance_);
+  }
+
   // The last act of a looped model: its router learns from the finished backbone.
   absl::Status FitRouter() {
     const ModelConfig& model = recipe_.config.model;
     if (!model.loop.enabled) return absl::OkStatus();
-    network_.Prepare(&exec_);
+    PrepareFinished();
     const absl::StatusOr<DepthRouterReport> report =
         FitDepthRouter(model, train_.tokens, recipe_.seed, &network_, &tape_, &parameters_);
     balance_.Discard();
@@ -207,8 +223,7 @@ class Run final : private BatchLoss {
   }
 
   double Validate(int64_t bytes_max) {
-    parameters_.SetProgress(1.0);  // the model as it would be exported
-    network_.Prepare(&exec_);
+    PrepareFinished();
     const double bpb =
         ValidationBpb(recipe_.config, &network_, &tape_, *options_.tokenizer, valid_, bytes_max);
     balance_.Discard();
@@ -253,6 +268,10 @@ class Run final : private BatchLoss {
     c.curve = curve_;
     CHIMERA_RETURN_IF_ERROR(SaveCheckpoint(CheckpointPath(), c));
     progress_.checkpoint_step = step_;
+    return WriteCurve();
+  }
+
+  absl::Status WriteCurve() const {
     return WriteFileAtomic(options_.work_folder + "/curve.svg",
                            CurveSvg(recipe_.config.model.name, curve_));
   }
