@@ -12,30 +12,17 @@ namespace chimera {
 CHIMERA_DECLARE_GROUPED(baseline)
 #if defined(__x86_64__)
 CHIMERA_DECLARE_GROUPED(avx2)
-CHIMERA_DECLARE_GROUPED(avxvnni)
-CHIMERA_DECLARE_GROUPED(avxvnni_evex)
 CHIMERA_DECLARE_GROUPED(avx512)
-#elif defined(__aarch64__)
-CHIMERA_DECLARE_GROUPED(neondot)
 #endif
 #undef CHIMERA_DECLARE_GROUPED
 
 const GroupedKernels& GroupedFor(Isa isa) {
-  switch (isa) {
 #if defined(__x86_64__)
-    case Isa::kAvx2:
-      return avx2::kGroupedKernels;
-    case Isa::kAvxVnni:
-      return HasVexVnni() ? avxvnni::kGroupedKernels : avxvnni_evex::kGroupedKernels;
-    case Isa::kAvx512:
-      return avx512::kGroupedKernels;
-#elif defined(__aarch64__)
-    case Isa::kNeonDot:
-      return neondot::kGroupedKernels;
+  if (isa == Isa::kAvx512) return avx512::kGroupedKernels;
+  if (isa == Isa::kAvx2 || isa == Isa::kAvxVnni) return avx2::kGroupedKernels;
 #endif
-    default:
-      return baseline::kGroupedKernels;
-  }
+  (void)isa;
+  return baseline::kGroupedKernels;
 }
 
 namespace {
