@@ -189,7 +189,6 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
   wanted_.clear();
   if (request.commit_node >= 0) CommitWindow(request.commit_node);
   TakeFields(request.fields);
-  CHIMERA_RETURN_IF_ERROR(ChooseTiles());
   window_.reset();
   if (history_.size() > 2 * RecentMax()) {
     history_.erase(history_.begin(), history_.end() - static_cast<int64_t>(RecentMax()));
@@ -239,14 +238,11 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
     Want(static_cast<int32_t>(i), {});
   }
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  if (logits_.size() < piece_wanted_.size() * vocab_size) {
-    logits_.resize(piece_wanted_.size() * vocab_size);
-  }
+  ReserveLogits(piece_wanted_.size());
   PassJob job = {.rows = rows_,
                  .wanted = piece_wanted_,
                  .hidden = HiddenOf(first_wanted),
                  .logits = logits_.data(),
-                 .tiles = tiles_,
                  .gates = gates_};
   if (!scheduler_->Run(engine_.get(), &job, Limits())) return Stopped();
   gates_ = job.gates;
@@ -281,7 +277,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
   const size_t rows_max = std::min<size_t>(kHeadRowsMax, wanted_.size());
-  if (logits_.size() < rows_max * vocab_size) logits_.resize(rows_max * vocab_size);
+  ReserveLogits(rows_max);
   absl::Status status;
   const auto pass = [&](ExecContext* exec) {
     if (!windows_.has_value()) windows_.emplace(*model_, exec);
@@ -294,7 +290,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
     }
     for (size_t begin = 0; begin < wanted_.size() && status.ok(); begin += rows_max) {
       const size_t n = std::min(rows_max, wanted_.size() - begin);
-      engine_->Head(HiddenOf(begin), static_cast<int>(n), tiles_, logits_.data());
+      engine_->Head(HiddenOf(begin), static_cast<int>(n), logits_.data());
       for (size_t i = 0; i < n && status.ok(); ++i) {
         absl::StatusOr<NodeDistribution> distribution =
             Distribution(wanted_[begin + i], {logits_.data() + i * vocab_size, vocab_size}, 0,
@@ -343,13 +339,9 @@ void LocalStream::Want(int32_t node, std::vector<int32_t> path) {
   hidden_.resize(wanted_.size() * static_cast<size_t>(model_->shape().d_model));
 }
 
-absl::Status LocalStream::ChooseTiles() {
-  tiles_ = {};
-  if (!transform_.omit_raw_mass) return absl::OkStatus();
-  CHIMERA_ASSIGN_OR_RETURN(const std::span<const int32_t> tiles, transformer_.Tiles({}));
-  const int all = RowTiles(model_->shape().vocab_size);
-  if (2 * tiles.size() < static_cast<size_t>(all)) tiles_ = tiles;
-  return absl::OkStatus();
+void LocalStream::ReserveLogits(size_t rows) {
+  const size_t floats = rows * static_cast<size_t>(model_->shape().vocab_size);
+  if (logits_.size() < floats) logits_.resize(floats);
 }
 
 float* LocalStream::HiddenOf(size_t wanted) {
@@ -367,10 +359,7 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
     seen = seen_;
   }
   CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                           tiles_.empty()
-                               ? transformer_.Apply(logits, seen, {}, transform_, first, count)
-                               : transformer_.ApplyTiles(logits.first(tiles_.size() * kHeadTile),
-                                                         seen, transform_, first, count));
+                           transformer_.Apply(logits, seen, {}, transform_, first, count));
   distribution.node = wanted.node;
   return distribution;
 }
@@ -390,7 +379,7 @@ absl::StatusOr<NodeDistribution> LocalStream::MoreRows(int32_t node, int32_t fir
                                                    " rows or more than ", kRowsMax));
   }
   const auto head = [&](ExecContext*) {
-    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, tiles_, logits_.data());
+    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, logits_.data());
   };
   if (!scheduler_->RunAlone(head, Limits())) {
     broken_ = Stopped();

@@ -74,8 +74,8 @@ class LocalStream final : public KnotStream {
                         VerifyResult* result);
   absl::Status RunWindow(const VerifyRequest& request, VerifyResult* result);
   void CommitWindow(int32_t node);
-  // Mask-first, where it saves more than half of the head.
-  absl::Status ChooseTiles();
+  // Room for the logits of so many rows.
+  void ReserveLogits(size_t rows);
   // Makes room for the hidden row of a node whose distribution is wanted.
   void Want(int32_t node, std::vector<int32_t> path);
   float* HiddenOf(size_t wanted);
@@ -108,9 +108,8 @@ class LocalStream final : public KnotStream {
   std::vector<int32_t> seen_;       // what the penalty of a node of a window looks at
   std::vector<Stepper::Row> rows_;  // of the piece that runs
   std::vector<int> piece_wanted_;
-  std::vector<float> logits_;       // [up to kHeadRowsMax][vocab_size]
-  std::vector<float> hidden_;       // [wanted_][d_model]
-  std::span<const int32_t> tiles_;  // of the head, for the last pass; empty: all
+  std::vector<float> logits_;  // [up to kHeadRowsMax][vocab_size]
+  std::vector<float> hidden_;  // [wanted_][d_model]
   std::vector<Wanted> wanted_;
   // The last pass, when it was a window that has not been committed.
   std::optional<TokenTree> window_;

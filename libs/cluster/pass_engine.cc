@@ -77,46 +77,33 @@ void PassEngine::Collect(PassJob* job, int begin, int end, const float* hidden) 
     const float* from = hidden + static_cast<size_t>(row - begin) * d_model;
     std::copy_n(from, d_model, job->hidden + w * d_model);
     std::copy_n(from, d_model, head_in_.data() + head_to_.size() * d_model);
-    head_to_.push_back({job->logits + w * vocab_size, job->tiles});
+    head_to_.push_back(job->logits + w * vocab_size);
   }
 }
 
 void PassEngine::RunHead() {
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  for (size_t begin = 0; begin < head_to_.size();) {
+  for (size_t begin = 0; begin < head_to_.size(); begin += kHeadRowsMax) {
+    const size_t n = std::min<size_t>(kHeadRowsMax, head_to_.size() - begin);
     const float* in = head_in_.data() + begin * d_model;
-    size_t end = begin + 1;
-    if (head_to_[begin].tiles.empty()) {
-      while (end < head_to_.size() && end - begin < kHeadRowsMax && head_to_[end].tiles.empty()) {
-        ++end;
-      }
+    if (n == 1) {
+      Head(in, 1, head_to_[begin]);
+      continue;
     }
-    if (end - begin == 1) {
-      Head(in, 1, head_to_[begin].tiles, head_to_[begin].logits);
-    } else {
-      Head(in, static_cast<int>(end - begin), {}, head_out_.data());
-      for (size_t i = begin; i < end; ++i) {
-        std::copy_n(head_out_.data() + (i - begin) * vocab_size, vocab_size, head_to_[i].logits);
-      }
+    Head(in, static_cast<int>(n), head_out_.data());
+    for (size_t i = 0; i < n; ++i) {
+      std::copy_n(head_out_.data() + i * vocab_size, vocab_size, head_to_[begin + i]);
     }
-    begin = end;
   }
   head_to_.clear();
 }
 
-void PassEngine::Head(const float* hidden, int n, std::span<const int32_t> tiles, float* logits) {
+void PassEngine::Head(const float* hidden, int n, float* logits) {
   const auto rows = static_cast<size_t>(n);
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  if (tiles.empty()) {
-    steps_.Logits({hidden, rows * d_model}, n, {logits, rows * vocab_size});
-    return;
-  }
-  for (size_t i = 0; i < rows; ++i) {
-    steps_.LogitsOfTiles({hidden + i * d_model, d_model}, tiles,
-                         {logits + i * vocab_size, tiles.size() * kRowTile});
-  }
+  steps_.Logits({hidden, rows * d_model}, n, {logits, rows * vocab_size});
 }
 
 }  // namespace chimera

@@ -23,9 +23,6 @@ struct PassJob {
   std::span<const int> wanted;         // rows whose distribution is asked for, ascending
   float* hidden = nullptr;             // [wanted][d_model], receives their normalised vectors
   float* logits = nullptr;             // [wanted][vocab_size]
-  // Mask-first: of the head these tiles only, 16 logits each from the start of a row of `logits`.
-  // Empty: all of it.
-  std::span<const int32_t> tiles;
   // Of the last row.
   int loops_run = 1;
   float residual = 0.0f;
@@ -53,19 +50,14 @@ class PassEngine {
   int prompt_end() const { return prompt_->end; }
   int prompt_rows() const { return prompt_->end - prompt_->begin; }
 
-  // Logits of hidden rows, [n][d_model] to [n][vocab_size]; of the tiles only, as in PassJob.
-  void Head(const float* hidden, int n, std::span<const int32_t> tiles, float* logits);
+  // Logits of hidden rows, [n][d_model] to [n][vocab_size].
+  void Head(const float* hidden, int n, float* logits);
 
  private:
   struct Prompt {
     PassJob* job;
     int begin, end;
     bool layers_done = false;
-  };
-
-  struct HeadRow {
-    float* logits;
-    std::span<const int32_t> tiles;
   };
 
   // The wanted rows of a job among rows [begin, end) of its own, found at hidden + (row - begin).
@@ -79,7 +71,7 @@ class PassEngine {
   std::optional<Prompt> prompt_;
   // What RunHead computes: hidden rows side by side, and where their logits go.
   std::vector<float> head_in_, head_out_;
-  std::vector<HeadRow> head_to_;
+  std::vector<float*> head_to_;
 };
 
 }  // namespace chimera
