@@ -1,0 +1,36 @@
+// The nine modes (FEATURES S6; math-inference-training B.4): what each guarantees of its text.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "grammar/machine.h"
+
+namespace chimera {
+
+enum class GrammarMode {
+  kPlainText,
+  kDialogue,
+  kMarkdown,
+  kJson,
+  kPython,
+  kJavascript,
+  kSql,
+  kMathLatex,
+  kShell,
+};
+inline constexpr int kGrammarModes = 9;
+
+// "plain_text", "dialogue", "markdown", "json", "python", "javascript", "sql", "math_latex",
+// "shell": the names of the configuration.
+std::string_view GrammarModeName(GrammarMode mode);
+std::optional<GrammarMode> GrammarModeOf(std::string_view name);
+
+// The machine of a mode; made once, then shared.
+std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
+
+// One a mode; docs/modes.md says what they hold to.
+std::shared_ptr<const Machine> MakePlainTextMachine();
+
+}  // namespace chimera
