@@ -71,7 +71,8 @@ class Machine {
   virtual bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const = 0;
   // In how many bytes the text can be brought to an end: 0 exactly where CanEnd holds, and from any
   // other configuration some byte leads to one with less.
-  virtual uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const = 0;
+  virtual uint32_t CloseBytes(std::span<const GrammarItem> items,
+                              const StackPool& stacks) const = 0;
 };
 
 }  // namespace chimera

@@ -152,12 +152,11 @@ GrammarState StateTable::Adopt(const StateTable& other, GrammarState state) {
 }
 
 int64_t StateTable::bytes() const {
-  return stacks_.bytes() +
-         static_cast<int64_t>(items_.capacity() * sizeof(GrammarItem) +
-                              states_.capacity() * sizeof(State) +
-                              index_.capacity() * sizeof(GrammarState) +
-                              rows_.size() * kRowsPerBlock * size_t(n_classes_) *
-                                  sizeof(GrammarState));
+  return stacks_.bytes() + static_cast<int64_t>(items_.capacity() * sizeof(GrammarItem) +
+                                                states_.capacity() * sizeof(State) +
+                                                index_.capacity() * sizeof(GrammarState) +
+                                                rows_.size() * kRowsPerBlock * size_t(n_classes_) *
+                                                    sizeof(GrammarState));
 }
 
 }  // namespace chimera

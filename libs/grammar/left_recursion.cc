@@ -1,0 +1,218 @@
+#include "grammar/left_recursion.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace chimera {
+
+absl::Status LeftRecursion::Resolve() {
+  FindNullable();
+  FindBeginnings();
+  const std::vector<Rules> groups = Groups();
+  if (groups.empty()) return absl::OkStatus();
+  for (const Rules& group : groups) CHIMERA_RETURN_IF_ERROR(Rewrite(group));
+  // What is left: left recursion behind a left-recursive rule that may be empty.
+  FindNullable();
+  FindBeginnings();
+  const std::vector<Rules> left = Groups();
+  if (left.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("rule ", b_->name(left[0][0]),
+                   " begins with itself behind rules that may be empty; write it as a loop"));
+}
+
+// The rules that may read nothing.
+void LeftRecursion::FindNullable() {
+  const size_t n = b_->places_.size();
+  nullable_.assign(b_->rules_.size(), false);
+  std::vector<bool> ends(n, false);  // an end can be reached without a byte
+  for (const auto& rule : b_->rules_) ends[rule.end] = true;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = b_->jumps_.size(); i-- > 0;) {
+      const auto& [from, jump] = b_->jumps_[i];
+      const bool call = jump.kind == RuleJump::Kind::kCall;
+      if (ends[from] || !ends[jump.to] || (call && !nullable_[jump.arg])) continue;
+      ends[from] = changed = true;
+    }
+    for (size_t r = 0; r < nullable_.size(); ++r) {
+      if (!nullable_[r] && ends[b_->rules_[r].start]) nullable_[r] = changed = true;
+    }
+  }
+}
+
+// Places that a rule reaches before its first byte, and the calls it can make there.
+void LeftRecursion::FindBeginnings() {
+  const size_t n = b_->places_.size();
+  beginning_.assign(n, false);
+  first_calls_.assign(b_->rules_.size(), {});
+  jumps_of_.assign(n, {});
+  for (uint32_t j = 0; j < b_->jumps_.size(); ++j) jumps_of_[b_->jumps_[j].from].push_back(j);
+  std::vector<uint32_t> queue;
+  for (uint32_t r = 0; r < b_->rules_.size(); ++r) {
+    queue.assign(1, b_->rules_[r].start);
+    beginning_[b_->rules_[r].start] = true;
+    while (!queue.empty()) {
+      const uint32_t place = queue.back();
+      queue.pop_back();
+      for (const uint32_t j : jumps_of_[place]) {
+        const RuleJump& jump = b_->jumps_[j].jump;
+        const bool call = jump.kind == RuleJump::Kind::kCall;
+        if (call) first_calls_[r].push_back(jump.arg);
+        if ((call && !nullable_[jump.arg]) || beginning_[jump.to]) continue;
+        beginning_[jump.to] = true;
+        queue.push_back(jump.to);
+      }
+    }
+  }
+}
+
+// Strongly connected rules under "calls first" that hold a cycle (Tarjan, without recursion).
+std::vector<LeftRecursion::Rules> LeftRecursion::Groups() const {
+  const auto n = static_cast<uint32_t>(first_calls_.size());
+  std::vector<Rules> groups;
+  std::vector<uint32_t> index(n, 0), low(n, 0), stack;
+  std::vector<bool> on_stack(n, false);
+  struct Visit {
+    uint32_t rule;
+    size_t next;
+  };
+  std::vector<Visit> visits;
+  uint32_t count = 0;
+  const auto enter = [&](uint32_t rule) {
+    index[rule] = low[rule] = ++count;
+    stack.push_back(rule);
+    on_stack[rule] = true;
+    visits.push_back({rule, 0});
+  };
+  const auto leave = [&](uint32_t rule) {
+    if (low[rule] != index[rule]) return;
+    Rules group;
+    do {
+      group.push_back(stack.back());
+      on_stack[stack.back()] = false;
+      stack.pop_back();
+    } while (group.back() != rule);
+    const auto& calls = first_calls_[rule];
+    const bool cycle = group.size() > 1 || std::ranges::find(calls, rule) != calls.end();
+    if (cycle) groups.push_back(std::move(group));
+  };
+  for (uint32_t root = 0; root < n; ++root) {
+    if (index[root] != 0) continue;
+    enter(root);
+    while (!visits.empty()) {
+      Visit& visit = visits.back();
+      if (visit.next < first_calls_[visit.rule].size()) {
+        const uint32_t called = first_calls_[visit.rule][visit.next++];
+        if (index[called] == 0) {
+          enter(called);
+        } else if (on_stack[called]) {
+          low[visit.rule] = std::min(low[visit.rule], index[called]);
+        }
+        continue;
+      }
+      const uint32_t done = visit.rule;
+      leave(done);
+      visits.pop_back();
+      if (!visits.empty()) low[visits.back().rule] = std::min(low[visits.back().rule], low[done]);
+    }
+  }
+  return groups;
+}
+
+void LeftRecursion::IndexPlaces() {
+  rule_places_.assign(b_->rules_.size(), {});
+  edges_of_.assign(b_->places_.size(), {});
+  jumps_of_.assign(b_->places_.size(), {});
+  for (uint32_t p = kDonePlace + 1; p < b_->places_.size(); ++p) {
+    rule_places_[b_->places_[p].rule].push_back(p);
+  }
+  for (uint32_t e = 0; e < b_->edges_.size(); ++e) edges_of_[b_->edges_[e].from].push_back(e);
+  for (uint32_t j = 0; j < b_->jumps_.size(); ++j) jumps_of_[b_->jumps_[j].from].push_back(j);
+}
+
+absl::Status LeftRecursion::Rewrite(const Rules& group) {
+  IndexPlaces();
+  Rules starts;
+  for (const uint32_t rule : group) {
+    CHIMERA_ASSIGN_OR_RETURN(starts.emplace_back(), Copy(rule, rule, group, group));
+  }
+  for (size_t i = 0; i < group.size(); ++i) b_->rules_[group[i]].start = starts[i];
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> LeftRecursion::NotEmpty(uint32_t rule) {
+  const auto known = not_empty_.find(rule);
+  if (known != not_empty_.end()) return known->second;
+  const uint32_t made = b_->AddRule(absl::StrCat(b_->name(rule), ", not empty"));
+  not_empty_[rule] = made;
+  CHIMERA_ASSIGN_OR_RETURN(b_->rules_[made].start, Copy(made, rule, {rule}, {}));
+  return made;
+}
+
+absl::StatusOr<uint32_t> LeftRecursion::Copy(uint32_t target, uint32_t wanted, const Rules& sources,
+                                             const Rules& group) {
+  size_t size = 0;
+  for (const uint32_t rule : sources) {
+    if (b_->rules_[rule].counts) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("rule ", b_->name(rule),
+                       " begins with itself through a counted repetition; write it as a loop"));
+    }
+    size += 2 * rule_places_[rule].size();
+  }
+  if (b_->places_.size() + size > kRulePlacesMax) {
+    return absl::ResourceExhaustedError(absl::StrCat("the left recursion of ", b_->name(wanted),
+                                                     " needs more than ", kRulePlacesMax,
+                                                     " places"));
+  }
+  const auto in_group = [&](uint32_t rule) {
+    return std::find(group.begin(), group.end(), rule) != group.end();
+  };
+  // Each place twice: before the first byte and after it.
+  std::map<uint32_t, uint32_t> before, after;
+  for (const uint32_t rule : sources) {
+    for (const uint32_t p : rule_places_[rule]) {
+      if (beginning_[p]) before[p] = b_->AddPlace(target);
+      after[p] = b_->AddPlace(target);
+      RuleBuilder::Place& copy = b_->places_[after[p]];
+      copy.flags = b_->places_[p].flags & static_cast<uint8_t>(~kPlaceFinal);
+      copy.close_to = b_->places_[p].close_to;
+    }
+  }
+  for (auto& [p, copy] : after) {
+    uint32_t& close_to = b_->places_[copy].close_to;
+    if (close_to != kNoPlace) close_to = after.at(close_to);
+    for (const uint32_t e : edges_of_[p]) {
+      const RuleEdge edge = b_->edges_[e].edge;
+      b_->Bytes(copy, edge.low, edge.high, after.at(edge.to));
+      if (beginning_[p]) b_->Bytes(before.at(p), edge.low, edge.high, after.at(edge.to));
+    }
+    for (const uint32_t j : jumps_of_[p]) {
+      const RuleJump jump = b_->jumps_[j].jump;
+      b_->Jump(copy, jump.kind, jump.arg, after.at(jump.to));
+      if (!beginning_[p]) continue;
+      const bool call = jump.kind == RuleJump::Kind::kCall;
+      if (!call || nullable_[jump.arg]) b_->Empty(before.at(p), before.at(jump.to));
+      if (!call) continue;
+      if (in_group(jump.arg)) {
+        b_->Empty(after.at(b_->end(jump.arg)), after.at(jump.to));
+      } else if (nullable_[jump.arg]) {
+        CHIMERA_ASSIGN_OR_RETURN(const uint32_t rest, NotEmpty(jump.arg));
+        b_->Call(before.at(p), rest, after.at(jump.to));
+      } else {
+        b_->Call(before.at(p), jump.arg, after.at(jump.to));
+      }
+    }
+  }
+  const uint32_t start = b_->AddPlace(target);
+  for (const uint32_t rule : sources) b_->Empty(start, before.at(b_->start(rule)));
+  b_->Empty(after.at(b_->end(wanted)), b_->end(target));
+  if (target == wanted && nullable_[wanted]) b_->Empty(start, b_->end(target));
+  return start;
+}
+
+}  // namespace chimera
