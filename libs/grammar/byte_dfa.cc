@@ -88,6 +88,13 @@ bool ByteDfa::Matches(std::string_view text) const {
   return Accepts(state);
 }
 
+bool ByteDfa::BetweenCharacters(uint32_t state) const {
+  for (int byte = 0x80; byte < 0xC0; ++byte) {
+    if (Next(state, static_cast<uint8_t>(byte)) != 0) return false;
+  }
+  return true;
+}
+
 // States that cannot accept any more become the dead one.
 void ByteDfa::Trim() {
   const auto n = static_cast<size_t>(n_states());

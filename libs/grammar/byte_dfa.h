@@ -44,6 +44,8 @@ class ByteDfa {
     return parts_.next[state * size_t(parts_.n_classes) + parts_.classes[byte]];
   }
   bool Matches(std::string_view text) const;
+  // Of an automaton over well-formed UTF-8: no byte leads on from here that continues a character.
+  bool BetweenCharacters(uint32_t state) const;
 
   // RESOURCE_EXHAUSTED beyond kDfaStatesMax.
   static absl::StatusOr<ByteDfa> And(const ByteDfa& a, const ByteDfa& b);

@@ -24,6 +24,7 @@ class RuleBuilder {
   uint32_t start(uint32_t rule) const { return rules_[rule].start; }
   uint32_t end(uint32_t rule) const { return rules_[rule].end; }
   const std::string& name(uint32_t rule) const { return rules_[rule].name; }
+  uint32_t rule_of(uint32_t place) const { return places_[place].rule; }
   int n_rules() const { return static_cast<int>(rules_.size()); }
   size_t n_places() const { return places_.size(); }
 

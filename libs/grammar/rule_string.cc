@@ -244,6 +244,7 @@ void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte,
   }
   if (byte < 0x20 || reader.IsFull(item)) return;
   if (byte == '\\') {
+    if (!reader.Has(item, kPlaceBetween)) return;
     next.b = EscapePlace{EscapePlace::kBackslash, 0, 0}.Packed();
     if (reader.Has(item, kPlaceAnyEscape) || reader.CheapestEscape(next) != kUnbounded) {
       out->push_back(next);

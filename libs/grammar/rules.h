@@ -58,6 +58,8 @@ enum RulePlaceFlag : uint8_t {
   kPlaceAnyEscape = 16,
   // Of a string: escaped halves of surrogate pairs may stand alone. They count as U+FFFD.
   kPlaceLoneSurrogates = 32,
+  // Of a string: between two characters, where an escape may begin.
+  kPlaceBetween = 64,
 };
 
 struct RulePlace {

@@ -184,7 +184,7 @@ StateTable ShortString(uint8_t flags) {
   const uint32_t content = b.AddPlace(rule), tail = b.AddPlace(rule);
   b.SetCounts(rule, 1, 3);
   b.Text(b.start(rule), "\"", content);
-  b.MakeString(content, static_cast<uint8_t>(flags | kPlaceCounted), b.end(rule));
+  b.MakeString(content, static_cast<uint8_t>(flags | kPlaceCounted | kPlaceBetween), b.end(rule));
   b.MakeString(tail, flags, kNoPlace);
   b.Bytes(content, 0, 0x7F, content);
   b.Bytes(content, 0xC3, 0xC3, tail);
@@ -209,7 +209,7 @@ TEST(Rules, SurrogatesPairUnlessTheyMayStandAlone) {
   RuleBuilder b;
   const uint32_t rule = b.AddRule("string");
   const uint32_t content = b.AddPlace(rule);
-  b.MakeString(content, kPlaceAnyEscape, b.end(rule));
+  b.MakeString(content, kPlaceAnyEscape | kPlaceBetween, b.end(rule));
   b.Text(b.start(rule), "\"", content);
   b.Bytes(content, 0, 0xFF, content);
   StateTable table = TableOf(&b, rule);
@@ -222,7 +222,7 @@ TEST(Rules, SurrogatesPairUnlessTheyMayStandAlone) {
   RuleBuilder lone;
   const uint32_t other = lone.AddRule("string");
   const uint32_t inside = lone.AddPlace(other);
-  lone.MakeString(inside, kPlaceAnyEscape | kPlaceLoneSurrogates, lone.end(other));
+  lone.MakeString(inside, kPlaceAnyEscape | kPlaceLoneSurrogates | kPlaceBetween, lone.end(other));
   lone.Text(lone.start(other), "\"", inside);
   lone.Bytes(inside, 0, 0xFF, inside);
   StateTable lenient = TableOf(&lone, other);
@@ -243,7 +243,7 @@ TEST(Rules, EscapesThatCannotFitAreNeverBegun) {
   const uint32_t rule = b.AddRule("letters");
   const uint32_t content = b.AddPlace(rule);
   b.Text(b.start(rule), "\"", content);
-  b.MakeString(content, 0, b.end(rule));
+  b.MakeString(content, kPlaceBetween, b.end(rule));
   b.Bytes(content, 'a', 'z', content);
   StateTable letters = TableOf(&b, rule);
   EXPECT_EQ(FirstFault(&letters, "\"ab\\"), 3);

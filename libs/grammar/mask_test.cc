@@ -1,0 +1,196 @@
+#include <bit>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/philox.h"
+#include "grammar/grammar_testing.h"
+#include "grammar/modes.h"
+#include "grammar/rule_builder.h"
+#include "grammar/rule_dfa.h"
+#include "grammar/token_grammar.h"
+#include "gtest/gtest.h"
+#include "text/tokenizer.h"
+
+namespace chimera {
+namespace {
+
+std::shared_ptr<const GrammarVocabulary> Vocabulary8192() {
+  static const auto* vocabulary = new std::shared_ptr<const GrammarVocabulary>([] {
+    auto text = ReadFile(CHIMERA_SOURCE_DIR "/tests/golden/o200k_8192.tiktoken", 1 << 20);
+    EXPECT_TRUE(text.ok()) << text.status();
+    return GrammarVocabulary::Create(*Tokenizer::FromRankText(*text, 0));
+  }());
+  return *vocabulary;
+}
+
+std::shared_ptr<const Machine> RegexMachine(std::string_view pattern) {
+  auto machine = MakeRegexMachine(pattern);
+  EXPECT_TRUE(machine.ok()) << machine.status();
+  return *machine;
+}
+
+// A JSON-like string of at most `max` characters, in brackets of any depth.
+std::shared_ptr<const Machine> BracketedStrings(uint32_t max) {
+  RuleBuilder b;
+  const uint32_t value = b.AddRule("value"), string = b.AddRule("string");
+  const uint32_t in = b.AddPlace(value), out = b.AddPlace(value);
+  b.Text(b.start(value), "[", in);
+  b.Call(in, value, out);
+  b.Text(out, "]", b.end(value));
+  b.Call(b.start(value), string, b.end(value));
+  const ByteDfa& any = ByteDfa::AnyText();
+  const uint32_t first = AddStringDfa(&b, string, any, kPlaceAnyEscape | kPlaceCounted);
+  b.SetCounts(string, 0, max);
+  b.Text(b.start(string), "\"", first);
+  return std::make_shared<RuleMachine>(*b.Build(value));
+}
+
+std::vector<uint64_t> BruteForce(const GrammarVocabulary& vocabulary, StateTable* table,
+                                 GrammarState state, uint32_t close_bytes_max) {
+  std::vector<uint64_t> bits(vocabulary.mask_words(), 0);
+  for (int id = 0; id < vocabulary.tokenizer().n_ranks(); ++id) {
+    const GrammarState next = table->Run(state, vocabulary.tokenizer().TokenBytes(id));
+    if (next == kDeadState || table->CloseBytes(next) > close_bytes_max) continue;
+    bits[size_t(id) / 64] |= uint64_t{1} << (id % 64);
+  }
+  return bits;
+}
+
+void ExpectMasksAreExact(std::shared_ptr<const Machine> machine, int texts) {
+  const auto vocabulary = Vocabulary8192();
+  StateTable table(machine), oracle(machine);
+  MaskBuilder builder(vocabulary, &table);
+  std::vector<uint64_t> bits(vocabulary->mask_words());
+  int with_slice = 0;
+  for (int seed = 0; seed < texts; ++seed) {
+    const std::string text = RandomText(&oracle, uint64_t(seed), 30);
+    const auto cut = size_t(seed) % (text.size() + 1);
+    const GrammarState state = table.Run(table.start(), text.substr(0, cut));
+    const GrammarState same = oracle.Run(oracle.start(), text.substr(0, cut));
+    for (const uint32_t limit :
+         {MaskBuilder::kAnyClose, table.CloseBytes(state) + 1, table.CloseBytes(state) + 9}) {
+      const TokenMask mask = builder.Build(state, limit);
+      mask.Write(bits);
+      EXPECT_EQ(bits, BruteForce(*vocabulary, &oracle, same, limit)) << text.substr(0, cut);
+      int count = 0;
+      for (const uint64_t word : bits) count += std::popcount(word);
+      EXPECT_EQ(mask.count, count);
+      with_slice += mask.slice != nullptr;
+    }
+  }
+  EXPECT_GT(with_slice, 0);
+}
+
+TEST(Mask, EqualsBruteForce) {
+  ExpectMasksAreExact(MakePlainTextMachine(), 10);
+  ExpectMasksAreExact(BracketedStrings(kUnbounded), 40);
+  ExpectMasksAreExact(BracketedStrings(6), 60);
+  ExpectMasksAreExact(BracketedStrings(100), 20);
+  ExpectMasksAreExact(RegexMachine("[a-z]{1,12}( [a-z]+)*[.!?]"), 40);
+  ExpectMasksAreExact(RegexMachine("(\\w{3,40}|[^\"\\\\\\x00-\\x1f]{0,7}x);.*"), 60);
+}
+
+TEST(Mask, KeepsWhatItBuilt) {
+  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded));
+  GrammarMatcher matcher(grammar), fork(grammar);
+  std::vector<uint64_t> first(Vocabulary8192()->mask_words()), second = first;
+  ASSERT_TRUE(matcher.Mask(1000, first).ok());
+  ASSERT_TRUE(fork.Mask(1000, second).ok());
+  EXPECT_EQ(first, second);
+  EXPECT_EQ(grammar->counts().built, 1);
+  EXPECT_EQ(grammar->counts().cached, 1);
+}
+
+TEST(Mask, RollbackAndForkRestoreIt) {
+  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(20));
+  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  GrammarMatcher matcher(grammar);
+  std::vector<std::vector<uint64_t>> masks;
+  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  const std::vector<int32_t> ids = tokenizer.Encode("[[[\"some words\\n here\"]]");
+  for (const int32_t id : ids) {
+    ASSERT_TRUE(matcher.Mask(1000, bits).ok());
+    masks.push_back(bits);
+    ASSERT_TRUE(matcher.Advance(id).ok());
+  }
+  GrammarMatcher fork = matcher;
+  for (size_t n = 1; n <= ids.size(); ++n) {
+    matcher.Rollback(1);
+    ASSERT_TRUE(matcher.Mask(1000, bits).ok());
+    EXPECT_EQ(bits, masks[ids.size() - n]);
+  }
+  ASSERT_TRUE(fork.Advance(tokenizer.Encode("]")[0]).ok());
+  EXPECT_TRUE(fork.MustEnd());
+  EXPECT_FALSE(matcher.Advance(tokenizer.Encode("]")[0]).ok());
+  EXPECT_EQ(matcher.tokens(), 0);
+}
+
+TEST(Mask, TheBudgetAlwaysLeavesAWayOut) {
+  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded));
+  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  for (uint32_t seed = 0; seed < 300; ++seed) {
+    const int budget = 1 + int(seed % 40);
+    GrammarMatcher matcher(grammar);
+    std::string text;
+    for (int left = budget; left > 0 && !matcher.MustEnd(); --left) {
+      const auto result = matcher.Mask(left, bits);
+      ASSERT_TRUE(result.ok()) << result.status();
+      ASSERT_TRUE(result->closable);
+      std::vector<int32_t> allowed;
+      for (int id = 0; id < tokenizer.n_ranks(); ++id) {
+        if (bits[size_t(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
+      }
+      ASSERT_FALSE(allowed.empty());
+      // Openers and closers are few among them: half of the draws take the shortest tokens.
+      const PhiloxBlock draw = Philox4x32({uint32_t(left), 0, 0, 3}, seed, 0);
+      const size_t most = draw[1] % 2 ? allowed.size() : std::min<size_t>(allowed.size(), 4);
+      const int32_t id = allowed[draw[0] % most];
+      ASSERT_TRUE(matcher.Advance(id).ok());
+      text += tokenizer.TokenBytes(id);
+    }
+    EXPECT_TRUE(matcher.CanEnd()) << budget << ": " << text;
+  }
+}
+
+TEST(Mask, AClosingTextThatFitsInTokensOnlyIsFollowed) {
+  // 23 bytes in fewer tokens than that: one text, so every step is forced.
+  auto grammar =
+      std::make_shared<TokenGrammar>(Vocabulary8192(), RegexMachine("the answer is a number\\."));
+  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  const std::vector<int32_t> ids = tokenizer.Encode("the answer is a number.");
+  ASSERT_LT(ids.size(), 10u);
+  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  GrammarMatcher matcher(grammar);
+  EXPECT_EQ(matcher.ForcedText(), "the answer is a number.");
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto result = matcher.Mask(int(ids.size() - i), bits);
+    ASSERT_TRUE(result.ok() && result->closable);
+    ASSERT_TRUE(bits[size_t(ids[i]) / 64] >> (ids[i] % 64) & 1);
+    ASSERT_TRUE(matcher.Advance(ids[i]).ok());
+  }
+  EXPECT_TRUE(matcher.MustEnd());
+  GrammarMatcher late(grammar);
+  const auto result = late.Mask(int(ids.size()) - 1, bits);
+  ASSERT_TRUE(result.ok());
+  EXPECT_FALSE(result->closable);
+}
+
+TEST(Mask, FullTablesAreBegunAnew) {
+  // Every length is a state of its own: the table passes its limit, the matcher goes on.
+  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(2000000));
+  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  GrammarMatcher matcher(grammar);
+  const int32_t quote = tokenizer.Encode("\"")[0], word = tokenizer.Encode("abcd")[0];
+  ASSERT_TRUE(matcher.Advance(quote).ok());
+  for (int i = 0; i < 200000; ++i) ASSERT_TRUE(matcher.Advance(word).ok());
+  EXPECT_LE(grammar->bytes(), 2 * kGrammarTableBytesMax);
+  matcher.Rollback(100);
+  ASSERT_TRUE(matcher.Advance(quote).ok());
+  EXPECT_TRUE(matcher.MustEnd());
+}
+
+}  // namespace
+}  // namespace chimera
