@@ -113,7 +113,8 @@ TEST_F(KnotStreamTest, HostileNumbersGetASentence) {
                 for (int i = 3; i < 65; ++i) v->add_nodes()->set_parent(-1);
               }),
               HasSubstr("a window of 65 nodes exceeds 64"));
-  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(0)->set_mask_id(7); }), HasSubstr("masks"));
+  EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(0)->add_class_weights(1.0f); }),
+              HasSubstr("class tables"));
   EXPECT_THAT(refused([](auto* v) { v->set_loops(3); }), HasSubstr("loops 3 exceeds the 1"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_transform()->set_temperature(-1); }),
               HasSubstr("temperature -1"));

@@ -70,7 +70,7 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
     to->set_parent(node.parent);
     to->set_token_id(node.token_id);
     to->set_want_distribution(node.want_distribution);
-    to->set_mask_id(node.mask_id);
+    if (node.mask != nullptr) to->set_mask_id(MaskId(*node.mask));
     to->mutable_class_weights()->Add(node.class_weights.begin(), node.class_weights.end());
   }
   out->set_commit_node(request.commit_node);
@@ -90,9 +90,9 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   if (fields.debt.weight != 0) WriteField(fields.debt, out->mutable_debt_field());
 }
 
-absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache* sketches,
-                                         uint64_t* unknown) {
-  *unknown = 0;
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches* caches,
+                                         UnknownContent* unknown) {
+  *unknown = {};
   if (in.nodes_size() < 1 || in.nodes_size() > kVerifyNodesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a pass of ", in.nodes_size(), " nodes is outside 1..", kVerifyNodesMax));
@@ -109,7 +109,10 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache
     to.parent = node.parent();
     to.token_id = node.token_id();
     to.want_distribution = node.want_distribution();
-    to.mask_id = node.mask_id();
+    if (node.mask_id() != 0) {
+      to.mask = caches->masks.Find(node.mask_id());
+      if (to.mask == nullptr) unknown->mask_id = node.mask_id();
+    }
     to.class_weights.assign(node.class_weights().begin(), node.class_weights().end());
   }
   out.commit_node = in.commit_node();
@@ -124,9 +127,10 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache
     out.transform.top_p = in.transform().top_p();
     out.transform.omit_raw_mass = in.transform().omit_raw_mass();
   }
-  out.fields.memory = ReadField(in.memory_field(), sketches, unknown);
-  out.fields.grammar = ReadField(in.grammar_field(), sketches, unknown);
-  out.fields.debt = ReadField(in.debt_field(), sketches, unknown);
+  SketchCache* const sketches = &caches->sketches;
+  out.fields.memory = ReadField(in.memory_field(), sketches, &unknown->sketch_id);
+  out.fields.grammar = ReadField(in.grammar_field(), sketches, &unknown->sketch_id);
+  out.fields.debt = ReadField(in.debt_field(), sketches, &unknown->sketch_id);
   return out;
 }
 

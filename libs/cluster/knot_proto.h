@@ -3,6 +3,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "cluster/mask_cache.h"
 #include "cluster/model_transfer.h"
 #include "cluster/sketch_cache.h"
 #include "decode/knot.h"
@@ -20,10 +21,18 @@ class Verify;
 namespace chimera {
 
 void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out);
-// Sketches of fields come from the cache. *unknown: the id of one that is not there, else 0; the
-// request is not complete then.
-absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, SketchCache* sketches,
-                                         uint64_t* unknown);
+// Sketches and masks travel by content hash; these hold those that are known.
+struct KnotCaches {
+  SketchCache sketches;
+  MaskCache masks;
+};
+// One that is not: the request is not complete then. 0: none.
+struct UnknownContent {
+  uint64_t sketch_id = 0;
+  uint64_t mask_id = 0;
+};
+absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches* caches,
+                                         UnknownContent* unknown);
 
 void WriteVerified(const VerifyResult& result, knot::v1::Verified* out);
 absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in);

@@ -10,6 +10,9 @@ namespace {
 
 static_assert(kHeadTile == kRowTile);
 
+// A mask that leaves more than this part of the head's rows is applied behind the whole head, whose
+// product the rows of a pass share.
+constexpr int64_t kMaskFirstShare = 2;
 constexpr int kWindow = 16;  // a window ends at the next position divisible by it (DESIGN D20)
 
 bool SameField(const SketchField& a, const SketchField& b) {
@@ -96,9 +99,15 @@ absl::Status LocalStream::ValidateNodes(const VerifyRequest& request) const {
       return absl::InvalidArgumentError(
           absl::StrCat("node ", i, " has token ", node.token_id, ", outside 0..", vocab_size - 1));
     }
-    if (node.mask_id != 0 || !node.class_weights.empty()) {
+    if (!node.class_weights.empty()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("node ", i, ": masks and class tables are not served by this build"));
+          absl::StrCat("node ", i, ": class tables are not served by this build"));
+    }
+    if (node.mask != nullptr) {
+      const absl::Status status = transformer_.CheckMask(*node.mask);
+      if (!status.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat("node ", i, ": ", status.message()));
+      }
     }
     wanted += node.want_distribution ? 1 : 0;
   }
@@ -235,12 +244,17 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
     history_.push_back(node.token_id);
     if (!node.want_distribution) continue;
     piece_wanted_.push_back(static_cast<int>(i - begin));
-    Want(static_cast<int32_t>(i), {});
+    Want(static_cast<int32_t>(i), {}, node.mask);
   }
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
   ReserveLogits(piece_wanted_.size());
+  std::span<const int32_t> tiles;
+  if (piece_wanted_.size() == 1) {
+    CHIMERA_ASSIGN_OR_RETURN(tiles, TilesFor(wanted_[first_wanted]));
+  }
   PassJob job = {.rows = rows_,
                  .wanted = piece_wanted_,
+                 .tiles = tiles,
                  .hidden = HiddenOf(first_wanted),
                  .logits = logits_.data(),
                  .gates = gates_};
@@ -250,7 +264,8 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
   result->loops_run = job.loops_run;
   result->residual = job.residual;
   for (size_t w = first_wanted; w < wanted_.size(); ++w) {
-    const std::span logits(logits_.data() + (w - first_wanted) * vocab_size, vocab_size);
+    const size_t n = tiles.empty() ? vocab_size : tiles.size() * kHeadTile;
+    const std::span logits(logits_.data() + (w - first_wanted) * vocab_size, n);
     CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
                              Distribution(wanted_[w], logits, 0, transform_.rows_max));
     result->distributions.push_back(std::move(distribution));
@@ -272,7 +287,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
     const int length = tree.Path(i, path);
     std::vector<int32_t> tokens;
     for (int j = 0; j < length; ++j) tokens.push_back(window_tokens_[static_cast<size_t>(path[j])]);
-    Want(i, std::move(tokens));
+    Want(i, std::move(tokens), request.nodes[static_cast<size_t>(i)].mask);
   }
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
@@ -334,9 +349,18 @@ void LocalStream::ReportGates() {
   gates_ = {};
 }
 
-void LocalStream::Want(int32_t node, std::vector<int32_t> path) {
-  wanted_.push_back({node, history_.size(), std::move(path)});
+void LocalStream::Want(int32_t node, std::vector<int32_t> path,
+                       std::shared_ptr<const NodeMask> mask) {
+  wanted_.push_back({node, history_.size(), std::move(path), std::move(mask)});
   hidden_.resize(wanted_.size() * static_cast<size_t>(model_->shape().d_model));
+}
+
+absl::StatusOr<std::span<const int32_t>> LocalStream::TilesFor(const Wanted& wanted) {
+  if (wanted.mask == nullptr || !transform_.omit_raw_mass) return std::span<const int32_t>();
+  CHIMERA_ASSIGN_OR_RETURN(const std::span<const int32_t> tiles, transformer_.Tiles(*wanted.mask));
+  const auto rows = static_cast<int64_t>(tiles.size()) * kHeadTile;
+  if (rows * kMaskFirstShare > model_->shape().vocab_size) return std::span<const int32_t>();
+  return tiles;
 }
 
 void LocalStream::ReserveLogits(size_t rows) {
@@ -358,8 +382,12 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
     seen_.insert(seen_.end(), wanted.path.begin(), wanted.path.end());
     seen = seen_;
   }
+  const bool whole = logits.size() == static_cast<size_t>(model_->shape().vocab_size);
+  const std::span<const uint64_t> mask =
+      wanted.mask == nullptr ? std::span<const uint64_t>() : std::span(*wanted.mask);
   CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                           transformer_.Apply(logits, seen, {}, transform_, first, count));
+                           whole ? transformer_.Apply(logits, seen, mask, transform_, first, count)
+                                 : transformer_.ApplyTiles(logits, seen, transform_, first, count));
   distribution.node = wanted.node;
   return distribution;
 }
@@ -378,14 +406,21 @@ absl::StatusOr<NodeDistribution> LocalStream::MoreRows(int32_t node, int32_t fir
                                                    " following are outside ", vocab_size,
                                                    " rows or more than ", kRowsMax));
   }
+  CHIMERA_ASSIGN_OR_RETURN(const std::span<const int32_t> tiles, TilesFor(*it));
   const auto head = [&](ExecContext*) {
-    engine_->Head(HiddenOf(static_cast<size_t>(it - wanted_.begin())), 1, logits_.data());
+    const float* const hidden = HiddenOf(static_cast<size_t>(it - wanted_.begin()));
+    if (tiles.empty()) {
+      engine_->Head(hidden, 1, logits_.data());
+    } else {
+      engine_->HeadOfTiles(hidden, tiles, logits_.data());
+    }
   };
   if (!scheduler_->RunAlone(head, Limits())) {
     broken_ = Stopped();
     return broken_;
   }
-  return Distribution(*it, std::span(logits_).first(static_cast<size_t>(vocab_size)), first, count);
+  const size_t n = tiles.empty() ? static_cast<size_t>(vocab_size) : tiles.size() * kHeadTile;
+  return Distribution(*it, std::span(logits_).first(n), first, count);
 }
 
 }  // namespace chimera

@@ -58,6 +58,7 @@ class LocalStream final : public KnotStream {
     int32_t node = 0;
     size_t history_end = 0;     // committed tokens before its path
     std::vector<int32_t> path;  // tokens after them, the node's own last
+    std::shared_ptr<const NodeMask> mask;
   };
 
   absl::Status Validate(const VerifyRequest& request) const;
@@ -77,8 +78,11 @@ class LocalStream final : public KnotStream {
   // Room for the logits of so many rows.
   void ReserveLogits(size_t rows);
   // Makes room for the hidden row of a node whose distribution is wanted.
-  void Want(int32_t node, std::vector<int32_t> path);
+  void Want(int32_t node, std::vector<int32_t> path, std::shared_ptr<const NodeMask> mask);
+  // The tiles to evaluate for a mask instead of the whole head; empty when that does not pay.
+  absl::StatusOr<std::span<const int32_t>> TilesFor(const Wanted& wanted);
   float* HiddenOf(size_t wanted);
+  // logits: of all rows, or those of TilesFor.
   absl::StatusOr<NodeDistribution> Distribution(const Wanted& wanted, std::span<const float> logits,
                                                 int first, int count);
   PassLimits Limits() const { return {&cancelled_, deadline_ns_}; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "decode/row_set.h"
 
 namespace chimera {
 namespace {
@@ -27,6 +28,7 @@ PassEngine::PassEngine(std::shared_ptr<const Model> model, ExecContext* exec)
   head_in_.resize(2 * Stepper::kPrefillMax * d_model);
   head_out_.resize(kHeadRowsMax * vocab_size);
   head_to_.reserve(2 * Stepper::kPrefillMax);
+  tile_jobs_.reserve(2 * Stepper::kPrefillMax);
 }
 
 void PassEngine::RunSteps(std::span<PassJob* const> jobs) {
@@ -62,7 +64,7 @@ bool PassEngine::AdvancePrompt() {
     p.job->loops_run = prompts_.loops_run();
     p.job->residual = prompts_.residual();
     Add(prompts_.TakeGateMeans(), &p.job->gates);
-    if (!head_to_.empty()) return false;
+    if (!head_to_.empty() || !tile_jobs_.empty()) return false;
   }
   RunHead();
   return true;
@@ -76,6 +78,10 @@ void PassEngine::Collect(PassJob* job, int begin, int end, const float* hidden) 
     if (row < begin || row >= end) continue;
     const float* from = hidden + static_cast<size_t>(row - begin) * d_model;
     std::copy_n(from, d_model, job->hidden + w * d_model);
+    if (!job->tiles.empty()) {
+      tile_jobs_.push_back(job);
+      continue;
+    }
     std::copy_n(from, d_model, head_in_.data() + head_to_.size() * d_model);
     head_to_.push_back(job->logits + w * vocab_size);
   }
@@ -97,6 +103,13 @@ void PassEngine::RunHead() {
     }
   }
   head_to_.clear();
+  for (const PassJob* job : tile_jobs_) HeadOfTiles(job->hidden, job->tiles, job->logits);
+  tile_jobs_.clear();
+}
+
+void PassEngine::HeadOfTiles(const float* hidden, std::span<const int32_t> tiles, float* logits) {
+  const auto d_model = static_cast<size_t>(model_->shape().d_model);
+  steps_.LogitsOfTiles({hidden, d_model}, tiles, {logits, tiles.size() * kHeadTile});
 }
 
 void PassEngine::Head(const float* hidden, int n, float* logits) {

@@ -21,8 +21,10 @@ inline constexpr int kHeadRowsMax = 16;  // rows of one product with the head
 struct PassJob {
   std::span<const Stepper::Row> rows;  // 1..kPrefillMax
   std::span<const int> wanted;         // rows whose distribution is asked for, ascending
-  float* hidden = nullptr;             // [wanted][d_model], receives their normalised vectors
-  float* logits = nullptr;             // [wanted][vocab_size]
+  // Mask-first: the tiles of the head that are evaluated for the one wanted row; empty: all.
+  std::span<const int32_t> tiles;
+  float* hidden = nullptr;  // [wanted][d_model], receives their normalised vectors
+  float* logits = nullptr;  // [wanted][vocab_size], or [tiles][16]
   // Of the last row.
   int loops_run = 1;
   float residual = 0.0f;
@@ -52,6 +54,8 @@ class PassEngine {
 
   // Logits of hidden rows, [n][d_model] to [n][vocab_size].
   void Head(const float* hidden, int n, float* logits);
+  // Of one hidden row those of some tiles, [tiles][16].
+  void HeadOfTiles(const float* hidden, std::span<const int32_t> tiles, float* logits);
 
  private:
   struct Prompt {
@@ -72,6 +76,7 @@ class PassEngine {
   // What RunHead computes: hidden rows side by side, and where their logits go.
   std::vector<float> head_in_, head_out_;
   std::vector<float*> head_to_;
+  std::vector<PassJob*> tile_jobs_;  // those that ask for tiles only
 };
 
 }  // namespace chimera

@@ -15,6 +15,7 @@
 #include "chimera/knot/v1/knot.grpc.pb.h"
 #include "cluster/channel.h"
 #include "cluster/knot_proto.h"
+#include "cluster/mask_cache.h"
 #include "cluster/model_transfer.h"
 #include "cluster/sketch_cache.h"
 #include "cluster/status_map.h"
@@ -25,7 +26,7 @@ namespace {
 namespace pb = knot::v1;
 
 constexpr int64_t kFetchBytesMax = 128 << 20;
-constexpr int kSketchRoundsMax = 16;
+constexpr int kUnknownRoundsMax = 128;  // sketches and masks of one request, and some twice
 
 }  // namespace
 
@@ -94,12 +95,17 @@ class RemoteStream final : public KnotStream {
   absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) override {
     pb::StreamRequest message;
     WriteVerify(request, message.mutable_verify());
-    // The knot may ask for each field once, and again when other streams pushed it out.
-    for (int round = 0; round < kSketchRoundsMax; ++round) {
+    // The knot may ask for each of them once, and again when other streams pushed it out.
+    for (int round = 0; round < kUnknownRoundsMax; ++round) {
       CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
       if (response.has_verified()) return ReadVerified(response.verified());
-      if (!response.has_unknown_sketch()) break;
-      CHIMERA_RETURN_IF_ERROR(PutSketch(request.fields, response.unknown_sketch().sketch_id()));
+      if (response.has_unknown_sketch()) {
+        CHIMERA_RETURN_IF_ERROR(PutSketch(request.fields, response.unknown_sketch().sketch_id()));
+      } else if (response.has_unknown_mask()) {
+        CHIMERA_RETURN_IF_ERROR(PutMask(request.nodes, response.unknown_mask().mask_id()));
+      } else {
+        break;
+      }
     }
     return Unexpected("verified");
   }
@@ -184,6 +190,18 @@ class RemoteStream final : public KnotStream {
       return response.has_sketch_stored() ? absl::OkStatus() : Unexpected("sketch_stored");
     }
     return Unexpected("a sketch of the request");
+  }
+
+  absl::Status PutMask(const std::vector<VerifyNode>& nodes, uint64_t id) {
+    for (const VerifyNode& node : nodes) {
+      if (node.mask == nullptr || MaskId(*node.mask) != id) continue;
+      pb::StreamRequest message;
+      message.mutable_put_mask()->set_mask_id(id);
+      message.mutable_put_mask()->set_bits(MaskBytes(*node.mask));
+      CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
+      return response.has_mask_stored() ? absl::OkStatus() : Unexpected("mask_stored");
+    }
+    return Unexpected("a mask of the request");
   }
 
   absl::StatusOr<pb::StreamResponse> Exchange(const pb::StreamRequest& request) {

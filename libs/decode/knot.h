@@ -23,13 +23,17 @@ inline constexpr int64_t kSnapshotChunkBytes = 256 << 10;   // of ReadSnapshot
 inline constexpr int64_t kRestoreChunkBytesMax = 1 << 20;   // of KnotRestore::Add
 inline constexpr int64_t kRestoreFirstChunkBytesMin = 128;  // the header of a snapshot
 
+// Which tokens may follow a node: one bit a token, least significant first, in as many words as the
+// vocabulary needs.
+using NodeMask = std::vector<uint64_t>;
+
 // One position of a pass. Parents come before children; parent -1 is the last committed position.
 struct VerifyNode {
   int32_t parent = -1;
   int32_t token_id = 0;
   bool want_distribution = false;
-  uint64_t mask_id = 0;              // grammar masks: 0 means none
-  std::vector<float> class_weights;  // at most 64, or empty
+  std::shared_ptr<const NodeMask> mask;  // null: every token that is text, and end-of-text
+  std::vector<float> class_weights;      // at most 64, or empty
 };
 
 // What the knot does to logits before it returns them: penalty, bias, mask, temperature, in order.

@@ -38,6 +38,8 @@ class LogitTransformer {
                                          std::span<const uint64_t> mask,
                                          const LogitTransform& transform, int first, int count);
 
+  // INVALID_ARGUMENT for a mask of another size, or one that allows nothing.
+  absl::Status CheckMask(std::span<const uint64_t> mask) const { return rows_.Check(mask); }
   // The tiles of 16 rows that hold an allowed row, ascending; valid until the next call.
   absl::StatusOr<std::span<const int32_t>> Tiles(std::span<const uint64_t> mask);
   // What Apply returns for the mask of the last Tiles, bit for bit, from the logits of those tiles,

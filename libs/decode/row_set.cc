@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 
 namespace chimera {
 namespace {
@@ -26,13 +27,22 @@ RowSet::RowSet(int vocab_size, AllowedRows allowed) : vocab_size_(vocab_size) {
   CHIMERA_CHECK(Set({}).ok());
 }
 
-absl::Status RowSet::Set(std::span<const uint64_t> mask) {
-  if (mask.empty() && whole_) return absl::OkStatus();
-  if (!mask.empty() && mask.size() != bits_.size()) {
+absl::Status RowSet::Check(std::span<const uint64_t> mask) const {
+  if (mask.empty()) return absl::OkStatus();
+  if (mask.size() != bits_.size()) {
     return absl::InvalidArgumentError(absl::StrCat("a mask of ", mask.size(), " words for ",
                                                    vocab_size_, " tokens, which take ",
                                                    bits_.size()));
   }
+  for (size_t w = 0; w < mask.size(); ++w) {
+    if ((allowed_bits_[w] & mask[w]) != 0) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("the mask allows no token");
+}
+
+absl::Status RowSet::Set(std::span<const uint64_t> mask) {
+  if (mask.empty() && whole_) return absl::OkStatus();
+  CHIMERA_RETURN_IF_ERROR(Check(mask));
   whole_ = mask.empty();
   tiles_.clear();
   size_ = 0;
@@ -45,7 +55,7 @@ absl::Status RowSet::Set(std::span<const uint64_t> mask) {
       if (TileBits(tile) != 0) tiles_.push_back(tile);
     }
   }
-  return size_ > 0 ? absl::OkStatus() : absl::InvalidArgumentError("the mask allows no token");
+  return absl::OkStatus();
 }
 
 uint32_t RowSet::TileBits(int tile) const {

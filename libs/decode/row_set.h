@@ -31,6 +31,9 @@ class RowSet {
   // INVALID_ARGUMENT when the mask has another number of words or nothing is left.
   absl::Status Set(std::span<const uint64_t> mask);
 
+  // What Set would answer.
+  absl::Status Check(std::span<const uint64_t> mask) const;
+
   int size() const { return size_; }
   // Tiles with at least one row, ascending: tile t has ids 16 t to 16 t + 15.
   std::span<const int32_t> tiles() const { return tiles_; }

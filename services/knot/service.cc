@@ -12,7 +12,6 @@
 #include "cluster/knot_proto.h"
 #include "cluster/model_transfer.h"
 #include "cluster/server_deadline.h"
-#include "cluster/sketch_cache.h"
 #include "cluster/status_map.h"
 #include "services/knot/model_calls.h"
 #include "services/knot/parked_forks.h"
@@ -41,7 +40,7 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
   grpc::ServerBidiReactor<pb::StreamRequest, pb::StreamResponse>* Stream(
       grpc::CallbackServerContext* context) override {
     auto call = std::make_shared<StreamCall>(
-        knot, &sketches, &forks, &passes,
+        knot, &caches, &forks, &passes,
         ServerDeadlineNs(context->deadline(), options.request_deadline_ms));
     {
       MutexLock lock(&mutex);
@@ -87,7 +86,7 @@ struct KnotServer::Impl final : public pb::KnotService::CallbackService {
 
   LocalKnot* const knot;
   const KnotServiceOptions options;
-  SketchCache sketches;
+  KnotCaches caches;
   ParkedForks forks;
   Executor passes;
   Executor transfers;

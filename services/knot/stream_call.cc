@@ -80,11 +80,15 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
   }
   if (AnswerSnapshotRequest(request, response)) return absl::OkStatus();
   if (request.has_verify()) {
-    uint64_t unknown = 0;
+    UnknownContent unknown;
     CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify,
-                             ReadVerify(request.verify(), sketches_, &unknown));
-    if (unknown != 0) {
-      response->mutable_unknown_sketch()->set_sketch_id(unknown);
+                             ReadVerify(request.verify(), caches_, &unknown));
+    if (unknown.sketch_id != 0) {
+      response->mutable_unknown_sketch()->set_sketch_id(unknown.sketch_id);
+      return absl::OkStatus();
+    }
+    if (unknown.mask_id != 0) {
+      response->mutable_unknown_mask()->set_mask_id(unknown.mask_id);
       return absl::OkStatus();
     }
     CHIMERA_ASSIGN_OR_RETURN(const VerifyResult result, stream_->Verify(verify));
@@ -100,12 +104,15 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
   }
   if (request.has_put_sketch()) {
     const pb::PutSketch& put = request.put_sketch();
-    CHIMERA_RETURN_IF_ERROR(sketches_->Put(put.sketch_id(), put.bits()));
+    CHIMERA_RETURN_IF_ERROR(caches_->sketches.Put(put.sketch_id(), put.bits()));
     response->mutable_sketch_stored()->set_sketch_id(put.sketch_id());
     return absl::OkStatus();
   }
   if (request.has_put_mask()) {
-    return absl::InvalidArgumentError("put_mask: grammar masks are not served by this build");
+    const pb::PutMask& put = request.put_mask();
+    CHIMERA_RETURN_IF_ERROR(caches_->masks.Put(put.mask_id(), put.bits()));
+    response->mutable_mask_stored()->set_mask_id(put.mask_id());
+    return absl::OkStatus();
   }
   return absl::InvalidArgumentError("a stream message holds no request");
 }

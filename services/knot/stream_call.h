@@ -10,7 +10,7 @@
 #include "base/mutex.h"
 #include "chimera/knot/v1/knot.pb.h"
 #include "cluster/executor.h"
-#include "cluster/sketch_cache.h"
+#include "cluster/knot_proto.h"
 #include "decode/knot.h"
 #include "services/knot/parked_forks.h"
 
@@ -24,11 +24,11 @@ class StreamCall final
     : public grpc::ServerBidiReactor<knot::v1::StreamRequest, knot::v1::StreamResponse>,
       public std::enable_shared_from_this<StreamCall> {
  public:
-  // All borrowed; the sketches and the forks are shared by the streams of a process.
-  StreamCall(Knot* knot, SketchCache* sketches, ParkedForks* forks, Executor* executor,
+  // All borrowed; the caches and the forks are shared by the streams of a process.
+  StreamCall(Knot* knot, KnotCaches* caches, ParkedForks* forks, Executor* executor,
              int64_t deadline_ns)
       : knot_(knot),
-        sketches_(sketches),
+        caches_(caches),
         forks_(forks),
         executor_(executor),
         deadline_ns_(deadline_ns) {}
@@ -60,7 +60,7 @@ class StreamCall final
   void End(const absl::Status& status);
 
   Knot* const knot_;
-  SketchCache* const sketches_;
+  KnotCaches* const caches_;
   ParkedForks* const forks_;
   Executor* const executor_;
   const int64_t deadline_ns_;
