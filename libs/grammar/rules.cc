@@ -11,6 +11,14 @@ bool IsString(const RulePlace& place) { return (place.flags & kPlaceString) != 0
 
 // The two registers as one set of bits.
 uint64_t Seen(const GrammarItem& item) { return uint64_t{item.b} << 32 | item.a; }
+// False when the bit was set before.
+bool See(GrammarItem* item, uint32_t bit) {
+  const uint64_t seen = Seen(*item) | uint64_t{1} << bit;
+  if (seen == Seen(*item)) return false;
+  item->a = static_cast<uint32_t>(seen);
+  item->b = static_cast<uint32_t>(seen >> 32);
+  return true;
+}
 
 }  // namespace
 
@@ -97,13 +105,14 @@ void RuleMachine::Jump(const GrammarItem& item, const RuleJump& jump, StackPool*
       if (item.a < jump.arg) return;
       next.a = 0;
       break;
-    case RuleJump::Kind::kSee: {
-      const uint64_t seen = Seen(item) | uint64_t{1} << jump.arg;
-      if (seen == Seen(item)) return;
-      next.a = static_cast<uint32_t>(seen);
-      next.b = static_cast<uint32_t>(seen >> 32);
+    case RuleJump::Kind::kSeeBelow:
+      if (item.stack == kEmptyStack) return;
+      next = stacks->Top(item.stack);
+      if (!See(&next, jump.arg)) return;
       break;
-    }
+    case RuleJump::Kind::kSee:
+      if (!See(&next, jump.arg)) return;
+      break;
     case RuleJump::Kind::kSeen: {
       const uint64_t mask = tables_.required[jump.arg];
       if ((Seen(item) & mask) != mask) return;

@@ -37,6 +37,8 @@ struct RuleJump {
     kCountAbove,  // only when register a is at least `arg`
     kSee,         // sets bit `arg` (0..63) of the registers; not when it is set
     kSeen,        // only when all bits of required mask number `arg` are set
+    // kSee in the registers of the frame below, the caller's; ends the rule, and `to` is its end.
+    kSeeBelow,
   };
   Kind kind = Kind::kEmpty;
   uint32_t to = 0;
