@@ -23,7 +23,6 @@ class RuleBuilder {
   uint32_t AddPlace(uint32_t rule);
   uint32_t start(uint32_t rule) const { return rules_[rule].start; }
   uint32_t end(uint32_t rule) const { return rules_[rule].end; }
-  uint32_t rule_of(uint32_t place) const { return places_[place].rule; }
   const std::string& name(uint32_t rule) const { return rules_[rule].name; }
   uint32_t rule_of(uint32_t place) const { return places_[place].rule; }
   int n_rules() const { return static_cast<int>(rules_.size()); }

@@ -22,12 +22,17 @@ uint32_t StringByteCost(const RuleEdge& edge) {
   return cost;
 }
 
+// Beyond this a rule counts as one that never ends: sums of such figures must fit their type.
+constexpr uint64_t kRuleBytesMax = 1u << 24;
+
 // Knuth's generalisation of Dijkstra's algorithm: places leave the queue with their final figure,
-// and a rule is known once its start is.
+// and a rule is known once its start is, or the least number of turns of its counter.
 class Closing {
  public:
-  explicit Closing(RuleTables* tables) : t_(tables), callers_(tables->rules.size()) {
+  explicit Closing(RuleTables* tables)
+      : t_(tables), whole_(tables->rules.size(), kUnbounded), callers_(tables->rules.size()) {
     IndexBackwards();
+    FindCounters();
   }
 
   void Run() {
@@ -37,18 +42,17 @@ class Closing {
     }
     Offer(kDonePlace, 0);
     while (!queue_.empty()) {
-      const auto [bytes, place] = queue_.top();
+      const auto [bytes, at] = queue_.top();
       queue_.pop();
-      if (t_->places[place].close_bytes != bytes) continue;
-      for (uint32_t i = back_first_[place]; i < back_first_[place + 1]; ++i) {
-        Back(back_[i], bytes);
+      if (at >= t_->places.size()) {
+        FinishRule(at - static_cast<uint32_t>(t_->places.size()), bytes);
+      } else if (t_->places[at].close_bytes == bytes) {
+        FinishPlace(at, bytes);
       }
-      const uint32_t rule = t_->places[place].rule;
-      if (place != kDonePlace && t_->rules[rule].start == place) {
-        for (const auto& [from, to] : callers_[rule]) {
-          if (Known(to)) Offer(from, bytes + t_->places[to].close_bytes);
-        }
-      }
+    }
+    // A counter that cannot turn often enough.
+    for (uint32_t rule = 0; rule < whole_.size(); ++rule) {
+      if (whole_[rule] == kUnbounded) t_->places[t_->rules[rule].start].close_bytes = kUnbounded;
     }
   }
 
@@ -58,6 +62,46 @@ class Closing {
     uint32_t cost = 0;
     uint32_t rule = kNoRule;  // of a call
   };
+
+  // Where a turn of each counter begins, and what a counted character costs.
+  void FindCounters() {
+    turn_.assign(t_->rules.size(), kNoPlace);
+    for (uint32_t p = kDonePlace + 1; p < t_->places.size(); ++p) {
+      const RulePlace& place = t_->places[p];
+      RuleInfo& rule = t_->rules[place.rule];
+      if (rule.count_min == 0) continue;
+      if (place.flags & kPlaceCounted) rule.unit_bytes = 1;
+      for (uint32_t j = place.first_jump; j < place.first_jump + place.jumps; ++j) {
+        if (t_->jumps[j].kind == RuleJump::Kind::kCountUp) turn_[place.rule] = t_->jumps[j].to;
+      }
+    }
+  }
+
+  void FinishPlace(uint32_t place, uint32_t bytes) {
+    for (uint32_t i = back_first_[place]; i < back_first_[place + 1]; ++i) Back(back_[i], bytes);
+    if (place == kDonePlace) return;
+    const uint32_t rule = t_->places[place].rule;
+    RuleInfo& info = t_->rules[rule];
+    const uint32_t start = info.start;
+    if (place != start && place != turn_[rule]) return;
+    if (turn_[rule] != kNoPlace) {
+      // From the place of the turn it is one turn and what the start has to go.
+      if (!Known(turn_[rule]) || !Known(start)) return;
+      info.unit_bytes = t_->places[turn_[rule]].close_bytes - t_->places[start].close_bytes;
+    }
+    const uint64_t whole =
+        t_->places[start].close_bytes + uint64_t{info.count_min} * info.unit_bytes;
+    if (whole > kRuleBytesMax) return;
+    queue_.push({static_cast<uint32_t>(whole), rule + static_cast<uint32_t>(t_->places.size())});
+  }
+
+  void FinishRule(uint32_t rule, uint32_t bytes) {
+    if (whole_[rule] != kUnbounded) return;
+    whole_[rule] = bytes;
+    for (const auto& [from, to] : callers_[rule]) {
+      if (Known(to)) Offer(from, bytes + t_->places[to].close_bytes);
+    }
+  }
 
   template <typename Use>
   void EachStep(Use use) {
@@ -91,18 +135,19 @@ class Closing {
   bool Known(uint32_t place) const { return t_->places[place].close_bytes != kUnbounded; }
 
   void Offer(uint32_t place, uint32_t bytes) {
-    if (bytes >= t_->places[place].close_bytes) return;
+    if (bytes > kRuleBytesMax || bytes >= t_->places[place].close_bytes) return;
     t_->places[place].close_bytes = bytes;
     queue_.push({bytes, place});
   }
 
   void Back(const Step& step, uint32_t bytes) {
     if (step.rule == kNoRule) return Offer(step.from, bytes + step.cost);
-    const uint32_t start = t_->rules[step.rule].start;
-    if (Known(start)) Offer(step.from, bytes + t_->places[start].close_bytes);
+    if (whole_[step.rule] != kUnbounded) Offer(step.from, bytes + whole_[step.rule]);
   }
 
   RuleTables* t_;
+  std::vector<uint32_t> whole_;  // by rule: from its start with the counter at 0 to its end
+  std::vector<uint32_t> turn_;   // by rule: the place behind its kCountUp, if it has to count
   std::vector<uint32_t> back_first_;
   std::vector<Step> back_;                                           // by the place they lead to
   std::vector<std::vector<std::pair<uint32_t, uint32_t>>> callers_;  // (from, to) by rule
@@ -112,21 +157,7 @@ class Closing {
 
 }  // namespace
 
-void SetClosingFigures(RuleTables* tables) {
-  Closing(tables).Run();
-  for (size_t p = kDonePlace + 1; p < tables->places.size(); ++p) {
-    const RulePlace& place = tables->places[p];
-    RuleInfo& rule = tables->rules[place.rule];
-    if (place.flags & kPlaceCounted) rule.unit_bytes = 1;
-    for (uint32_t j = place.first_jump; j < place.first_jump + place.jumps; ++j) {
-      const RuleJump& jump = tables->jumps[j];
-      // From behind the count to the top of the loop again, where the figure is that of its exit.
-      if (jump.kind == RuleJump::Kind::kCountUp && rule.count_min > 0) {
-        rule.unit_bytes = tables->places[jump.to].close_bytes - place.close_bytes;
-      }
-    }
-  }
-}
+void SetClosingFigures(RuleTables* tables) { Closing(tables).Run(); }
 
 void RemoveDeadEnds(RuleTables* tables) {
   const auto dead = [tables](uint32_t place) {
