@@ -33,5 +33,6 @@ std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
 // One a mode; docs/modes.md says what they hold to.
 std::shared_ptr<const Machine> MakePlainTextMachine();
 std::shared_ptr<const Machine> MakePythonMachine(GrammarUse use);
+std::shared_ptr<const Machine> MakeJavascriptMachine(GrammarUse use);
 
 }  // namespace chimera

@@ -1,0 +1,28 @@
+// Asks a program outside ours what it thinks of texts: one child process for a batch of cases.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "grammar/state_table.h"
+#include "nlohmann/json.hpp"
+
+namespace chimera {
+
+// Runs `command FILE`, where FILE has the cases, one JSON value a line; the lines it prints. Empty
+// when the command cannot be run.
+std::vector<std::string> OutsideCheck(const std::string& command,
+                                      const std::vector<nlohmann::json>& cases);
+
+// A text of the language like RandomText's, of pieces instead of bytes: `tries` times one is drawn
+// and appended where it may follow, then the closing text.
+std::string RandomPieces(StateTable* table, std::span<const std::string_view> pieces, uint64_t seed,
+                         int tries);
+
+// The text with one byte less, or one of `bytes` more.
+std::string Mutated(std::string text, std::string_view bytes, uint64_t seed);
+
+}  // namespace chimera
