@@ -34,5 +34,6 @@ std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
 std::shared_ptr<const Machine> MakePlainTextMachine();
 std::shared_ptr<const Machine> MakePythonMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeJavascriptMachine(GrammarUse use);
+std::shared_ptr<const Machine> MakeSqlMachine(GrammarUse use);
 
 }  // namespace chimera
