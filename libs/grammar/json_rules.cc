@@ -73,7 +73,8 @@ void JsonRules::FreeText(uint32_t content, uint8_t flags, uint32_t close_to) {
   for (uint32_t& place : places) place = b_->AddPlace(rule);
   places[0] = content;
   for (int at = 0; at < kUtf8Places; ++at) {
-    const auto flag = static_cast<uint8_t>(at == 0 ? flags | kPlaceBetween : flags & ~kPlaceCounted);
+    const auto flag =
+        static_cast<uint8_t>(at == 0 ? flags | kPlaceBetween : flags & ~kPlaceCounted);
     b_->MakeString(places[size_t(at)], flag, at == 0 ? close_to : kNoPlace);
     for (int low = 0, byte = 0; byte < 256; ++byte) {
       const int to = Utf8Step(at, static_cast<uint8_t>(byte));
