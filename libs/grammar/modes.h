@@ -36,5 +36,6 @@ std::shared_ptr<const Machine> MakePythonMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeJavascriptMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeSqlMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeMathLatexMachine(GrammarUse use);
+std::shared_ptr<const Machine> MakeDialogueMachine();
 
 }  // namespace chimera
