@@ -113,6 +113,10 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   CHIMERA_RETURN_IF_ERROR(ValidatePrompt(request.prompt, limits_));
   // Checked once more with the model's defaults; here before a slot is asked for.
   CHIMERA_RETURN_IF_ERROR(ValidateParams(Resolve(request, GenerationConfig(), limits_), limits_));
+  // So is the grammar, which may take a while.
+  CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelFrontend> current,
+                           frontends_.Get(request.model_id));
+  CHIMERA_RETURN_IF_ERROR(MatcherFor(request, *current).status());
 
   std::unique_ptr<KnotStream> stream;
   CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelFrontend> frontend,
@@ -124,9 +128,10 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   start.model_id = frontend->model_id;
   start.prompt_tokens = static_cast<int>(prompt.size());
   start.tokenizer = frontend->tokenizer;
+  CHIMERA_ASSIGN_OR_RETURN(std::optional<GrammarMatcher> matcher, MatcherFor(request, *frontend));
   CHIMERA_RETURN_IF_ERROR(sink->OnStart(start));
 
-  Session session(std::move(stream), frontend->tokenizer, start.params);
+  Session session(std::move(stream), frontend->tokenizer, start.params, std::move(matcher));
   const CancelScope scope(cancel, [&session] { session.Cancel(); });
   return Generate(&session, prompt, sink, timing);
 }
@@ -151,6 +156,19 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Completer::OpenStream(
     if (request.deadline_ns != 0 && now_ns >= request.deadline_ns) return opened.status();
     if (!cancel->Sleep(kSlotRetryMs)) return absl::CancelledError("the request was cancelled");
   }
+}
+
+absl::StatusOr<std::optional<GrammarMatcher>> Completer::MatcherFor(
+    const CompletionRequest& request, const ModelFrontend& frontend) {
+  std::optional<GrammarMatcher> matcher;
+  if (request.grammar.kind == GrammarSource::Kind::kNone) return matcher;
+  if (!frontend.config.switches.grammar) {
+    return absl::FailedPreconditionError("grammar.enabled is off in this model's configuration");
+  }
+  CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<TokenGrammar> grammar,
+                           frontend.grammars->Get(request.grammar));
+  matcher.emplace(std::move(grammar));
+  return matcher;
 }
 
 absl::StatusOr<CompletionEnd> Completer::Generate(Session* session,
@@ -180,8 +198,24 @@ absl::StatusOr<CompletionEnd> Completer::Generate(Session* session,
     end.stop_index = event.stop_index;
     end.prompt_tokens = session->prompt_tokens();
     end.completion_tokens = session->completion_tokens();
+    if (session->has_grammar()) {
+      end.grammar = session->grammar_outcome();
+      RecordGrammar(*end.grammar);
+    }
     return end;
   }
+}
+
+void Completer::RecordGrammar(const GrammarOutcome& outcome) {
+  if (metrics_ == nullptr) return;
+  const auto count = [this](const char* name, const char* label, int by) {
+    metrics_->Count(name, label, static_cast<double>(by));
+  };
+  count("chimera_grammar_texts_total", outcome.complete ? "complete" : "open", 1);
+  count("chimera_grammar_steps_total", "masked", outcome.masked_steps);
+  count("chimera_grammar_steps_total", "end_withheld", outcome.withheld_ends);
+  count("chimera_grammar_steps_total", "closing", outcome.budget_steps);
+  count("chimera_grammar_steps_total", "forced", outcome.forced_tokens);
 }
 
 void Completer::Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing) {

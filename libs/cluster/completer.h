@@ -27,6 +27,7 @@ struct CompletionRequest {
   std::optional<int> max_tokens;
   std::optional<uint64_t> seed;  // unset: one is drawn and reported
   std::vector<std::string> stop;
+  GrammarSource grammar;
   int logprobs = 0;
   std::string model_id;  // empty: the current model
   std::string request_id;
@@ -46,7 +47,8 @@ struct CompletionEnd {
   int stop_index = -1;
   int prompt_tokens = 0;
   int completion_tokens = 0;
-  double queue_seconds = 0;  // all from arrival
+  std::optional<GrammarOutcome> grammar;  // of a request with a grammar
+  double queue_seconds = 0;               // all from arrival
   double first_token_seconds = 0;
   double total_seconds = 0;
 };
@@ -107,8 +109,11 @@ class Completer {
                                            CancelToken* cancel, Timing* timing);
   absl::StatusOr<std::shared_ptr<const ModelFrontend>> OpenStream(
       const CompletionRequest& request, CancelToken* cancel, std::unique_ptr<KnotStream>* stream);
+  absl::StatusOr<std::optional<GrammarMatcher>> MatcherFor(const CompletionRequest& request,
+                                                           const ModelFrontend& frontend);
   absl::StatusOr<CompletionEnd> Generate(Session* session, const std::vector<int32_t>& prompt,
                                          CompletionSink* sink, Timing* timing);
+  void RecordGrammar(const GrammarOutcome& outcome);
   void Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing);
 
   Knot* const knot_;

@@ -55,6 +55,7 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Build(const std::string& mo
         absl::StrCat("model ", model_id, ": tokenizer of ", frontend->tokenizer->vocab_size(),
                      " tokens, vocab_size ", frontend->config.model.vocab_size));
   }
+  frontend->grammars = std::make_shared<GrammarCache>(frontend->tokenizer);
   return frontend;
 }
 

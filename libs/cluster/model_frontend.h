@@ -10,15 +10,17 @@
 #include "base/mutex.h"
 #include "config/config.h"
 #include "decode/knot.h"
+#include "grammar/grammar_cache.h"
 #include "text/tokenizer.h"
 
 namespace chimera {
 
-// Immutable.
+// Immutable, but for what the grammars keep of their own.
 struct ModelFrontend {
   std::string model_id;
   Config config;
   std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<GrammarCache> grammars;
 };
 
 // Thread-safe.

@@ -43,13 +43,14 @@ const char* FinishReasonName(FinishReason reason) {
 }
 
 Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
-                 const SamplingParams& params)
+                 const SamplingParams& params, std::optional<GrammarMatcher> grammar)
     : stream_(std::move(stream)),
       tokenizer_(std::move(tokenizer)),
       params_(params),
       sampler_{params.temperature, params.top_p, params.seed, 0},
       decoder_(tokenizer_),
-      stops_(params.stop) {
+      stops_(params.stop),
+      grammar_(std::move(grammar)) {
   CHIMERA_CHECK(stream_ != nullptr && tokenizer_ != nullptr);
   transform_.temperature = params.temperature;
   transform_.repetition_penalty = params.repetition_penalty;
@@ -77,10 +78,13 @@ absl::Status Session::Start(std::span<const int32_t> prompt) {
     tokens.push_back(id);
   }
   prompt_tokens_ = static_cast<int>(prompt.size());
-  const std::span<const int32_t> all(tokens);
-  for (size_t at = 0; at < all.size(); at += kPrefillNodes) {
-    const size_t n = std::min<size_t>(kPrefillNodes, all.size() - at);
-    CHIMERA_RETURN_IF_ERROR(Run(all.subspan(at, n), at + n == all.size()));
+  return RunAll(tokens);
+}
+
+absl::Status Session::RunAll(std::span<const int32_t> tokens) {
+  for (size_t at = 0; at < tokens.size(); at += kPrefillNodes) {
+    const size_t n = std::min<size_t>(kPrefillNodes, tokens.size() - at);
+    CHIMERA_RETURN_IF_ERROR(Run(tokens.subspan(at, n), at + n == tokens.size()));
   }
   return absl::OkStatus();
 }
@@ -94,6 +98,9 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
     request.nodes[i].token_id = tokens[i];
   }
   request.nodes.back().want_distribution = want_distribution;
+  if (want_distribution && grammar_.has_value()) {
+    CHIMERA_ASSIGN_OR_RETURN(request.nodes.back().mask, NextMask());
+  }
   CHIMERA_ASSIGN_OR_RETURN(VerifyResult result, stream_->Verify(request));
   loops_run_ = result.loops_run;
   if (!want_distribution) return absl::OkStatus();
@@ -103,6 +110,43 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
   }
   next_ = std::move(result.distributions.front());
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const NodeMask>> Session::NextMask() {
+  const int vocab_size = tokenizer_->vocab_size();
+  auto mask = std::make_shared<NodeMask>((static_cast<size_t>(vocab_size) + 63) / 64);
+  CHIMERA_ASSIGN_OR_RETURN(const MaskResult result, grammar_->Mask(tokens_left(), *mask));
+  outcome_.masked_steps += result.allowed <= tokenizer_->n_ranks() ? 1 : 0;
+  outcome_.withheld_ends += result.can_end ? 0 : 1;
+  outcome_.budget_steps += result.budgeted ? 1 : 0;
+  return mask;
+}
+
+// Up to the last place where more text could not change how it is split into tokens.
+std::vector<int32_t> Session::ForcedTokens() const {
+  std::vector<int32_t> ids;
+  const std::string text = grammar_->ForcedText();
+  if (text.empty()) return ids;
+  GrammarMatcher behind = *grammar_;
+  const std::vector<int32_t> all = tokenizer_->Encode(text);
+  bool whole = true;
+  for (const int32_t id : all) whole = whole && behind.Advance(id).ok();
+  if (whole && behind.MustEnd()) {
+    ids = all;
+  } else {
+    tokenizer_->EncodeStable(text, &ids);
+  }
+  ids.resize(std::min(ids.size(), static_cast<size_t>(std::max(tokens_left(), 0))));
+  return ids;
+}
+
+GrammarOutcome Session::grammar_outcome() const {
+  GrammarOutcome outcome = outcome_;
+  if (grammar_.has_value() && !grammar_->CanEnd()) {
+    outcome.complete = false;
+    outcome.open_bytes = static_cast<int>(grammar_->ClosingText().size());
+  }
+  return outcome;
 }
 
 absl::Status Session::FetchRows(int first, int count, NodeDistribution* rows) {
@@ -163,38 +207,70 @@ absl::StatusOr<SessionEvent> Session::Step() {
     return absl::FailedPreconditionError(over_ ? "the completion is over" : "no prompt was run");
   }
   over_ = true;  // until this step has succeeded
-  if (pending_token_ >= 0) {
-    CHIMERA_RETURN_IF_ERROR(Run(std::span(&pending_token_, 1), true));
+  SessionEvent event;
+  if (grammar_.has_value()) {
+    if (grammar_->MustEnd()) {
+      EndText(&event, FinishReason::kEndOfText);
+      return event;
+    }
+    // Log-probabilities are of draws, so with them every token is one.
+    if (params_.logprobs == 0) {
+      for (const int32_t token : ForcedTokens()) {
+        ++outcome_.forced_tokens;
+        CHIMERA_ASSIGN_OR_RETURN(const bool goes_on, Emit(token, &event));
+        if (!goes_on) return event;
+      }
+      if (!event.token_ids.empty()) {
+        over_ = false;
+        return event;
+      }
+    }
+  }
+  if (!pending_.empty()) {
+    CHIMERA_RETURN_IF_ERROR(RunAll(pending_));
+    pending_.clear();
   }
   const auto fetch = [this](int first, int count, NodeDistribution* rows) {
     return FetchRows(first, count, rows);
   };
   const int64_t position = int64_t{prompt_tokens_} + completion_tokens_;
   CHIMERA_ASSIGN_OR_RETURN(const DrawnToken drawn, DrawToken(&next_, sampler_, position, fetch));
-  SessionEvent event;
   if (drawn.token_id == tokenizer_->eot()) {
+    if (grammar_.has_value() && !grammar_->CanEnd()) {
+      return absl::InternalError("the knot ended a text that the grammar does not let end");
+    }
     EndText(&event, FinishReason::kEndOfText);
     return event;
   }
-  if (drawn.token_id < 0 || drawn.token_id >= tokenizer_->n_ranks()) {
-    return absl::InternalError(
-        absl::StrCat("the knot offered token ", drawn.token_id, ", which is not text"));
-  }
-  ++completion_tokens_;
-  pending_token_ = drawn.token_id;
-  event.token_ids.push_back(drawn.token_id);
   if (params_.logprobs > 0) {
     CHIMERA_ASSIGN_OR_RETURN(TokenLogprobs logprobs, Logprobs(drawn));
     event.logprobs.push_back(std::move(logprobs));
   }
-  if (stops_.Push(decoder_.Push(drawn.token_id), &event.text)) {
-    EndText(&event, FinishReason::kStop);
-  } else if (completion_tokens_ >= params_.max_tokens) {
-    EndText(&event, FinishReason::kMaxTokens);
-  } else {
-    over_ = false;
-  }
+  CHIMERA_ASSIGN_OR_RETURN(const bool goes_on, Emit(drawn.token_id, &event));
+  over_ = !goes_on;
   return event;
+}
+
+absl::StatusOr<bool> Session::Emit(int32_t token, SessionEvent* event) {
+  if (token < 0 || token >= tokenizer_->n_ranks()) {
+    return absl::InternalError(
+        absl::StrCat("the knot offered token ", token, ", which is not text"));
+  }
+  if (grammar_.has_value()) CHIMERA_RETURN_IF_ERROR(grammar_->Advance(token));
+  ++completion_tokens_;
+  pending_.push_back(token);
+  event->token_ids.push_back(token);
+  std::string text;
+  const bool stopped = stops_.Push(decoder_.Push(token), &text);
+  event->text += text;
+  if (stopped) {
+    EndText(event, FinishReason::kStop);
+  } else if (tokens_left() <= 0) {
+    EndText(event, FinishReason::kMaxTokens);
+  } else {
+    return true;
+  }
+  return false;
 }
 
 }  // namespace chimera

@@ -1,9 +1,11 @@
-// One completion, from prompt to finish reason: prefill, draw, stop strings, UTF-8, logprobs
-// (FEATURES S11). The same code runs behind the surface service and inside `chimera complete`.
+// One completion, from prompt to finish reason: prefill, grammar mask, draw, stop strings, UTF-8,
+// logprobs (FEATURES S6, S11). The same code runs behind the surface service and inside `chimera
+// complete`.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "decode/params.h"
 #include "decode/sampler.h"
 #include "decode/stop_scanner.h"
+#include "grammar/token_grammar.h"
 #include "text/streaming.h"
 #include "text/tokenizer.h"
 
@@ -46,17 +49,30 @@ struct SessionEvent {
 
 inline constexpr int kPrefillNodes = 512;  // nodes of one prefill pass
 
+// What a grammar did to a completion.
+struct GrammarOutcome {
+  bool complete = true;   // the text is one of the language, not only the beginning of one
+  int open_bytes = 0;     // of the shortest end, when it is not
+  int masked_steps = 0;   // draws from less than all tokens
+  int withheld_ends = 0;  // draws at which the text could not end yet
+  int budget_steps = 0;   // draws that the tokens left narrowed down to close what is open
+  int forced_tokens = 0;  // emitted without asking the model: nothing else could follow
+};
+
 // One timeline over one knot stream. Thread-compatible, but Cancel may be called from any thread.
 class Session {
  public:
   // params must have passed ValidateParams; the tokenizer must be the one of stream's model.
+  // grammar: what the completion has to be, over the same tokenizer; nullopt: any text. As soon as
+  // the tokens left are needed to bring the text to an end, only such tokens are drawn.
   Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
-          const SamplingParams& params);
+          const SamplingParams& params, std::optional<GrammarMatcher> grammar = std::nullopt);
 
   // Runs the prompt, prefixed by end-of-text. Call once. INVALID_ARGUMENT for an empty prompt or a
   // token that is not text.
   absl::Status Start(std::span<const int32_t> prompt);
-  // Draws one token. After an event with a reason, or an error, the session is over.
+  // Draws one token, or takes those that a grammar leaves no choice about. After an event with a
+  // reason, or an error, the session is over.
   absl::StatusOr<SessionEvent> Step();
   void Cancel() { stream_->Cancel(); }
 
@@ -65,9 +81,21 @@ class Session {
   int completion_tokens() const { return completion_tokens_; }
   // Of the last pass; for metrics.
   int loops_run() const { return loops_run_; }
+  bool has_grammar() const { return grammar_.has_value(); }
+  // Of a session with a grammar.
+  GrammarOutcome grammar_outcome() const;
 
  private:
+  // Any number of tokens, in passes of kPrefillNodes; next_ is what follows the last one.
+  absl::Status RunAll(std::span<const int32_t> tokens);
   absl::Status Run(std::span<const int32_t> tokens, bool want_distribution);
+  // The mask of the token to draw next.
+  absl::StatusOr<std::shared_ptr<const NodeMask>> NextMask();
+  // Tokens that certainly come next.
+  std::vector<int32_t> ForcedTokens() const;
+  // Takes a token into the text; false when the completion is over with it.
+  absl::StatusOr<bool> Emit(int32_t token, SessionEvent* event);
+  int tokens_left() const { return params_.max_tokens - completion_tokens_; }
   absl::Status FetchRows(int first, int count, NodeDistribution* rows);
   absl::StatusOr<TokenLogprobs> Logprobs(const DrawnToken& drawn);
   void EndText(SessionEvent* event, FinishReason reason);
@@ -79,8 +107,10 @@ class Session {
   LogitTransform transform_;
   StreamingDecoder decoder_;
   StopScanner stops_;
-  NodeDistribution next_;       // of the token to draw
-  int32_t pending_token_ = -1;  // drawn, not run yet
+  std::optional<GrammarMatcher> grammar_;
+  GrammarOutcome outcome_;
+  NodeDistribution next_;         // of the token to draw
+  std::vector<int32_t> pending_;  // drawn, not run yet
   int prompt_tokens_ = 0;
   int completion_tokens_ = 0;
   int loops_run_ = 0;

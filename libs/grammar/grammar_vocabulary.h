@@ -65,6 +65,8 @@ class GrammarVocabulary {
   const TokenTrie& trie() const { return trie_; }
   // Larger classes first.
   std::span<const TokenSlice> slices() const { return slices_; }
+  // The one that is the content of JSON strings.
+  static constexpr size_t kStringSlice = 2;
   int64_t bytes() const;
 
  private:

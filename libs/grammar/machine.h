@@ -55,6 +55,14 @@ class StackPool {
 // where two lexers could disagree bind what is generated; what is checked has all the language.
 enum class GrammarUse { kGenerate, kCheck };
 
+// How many characters of a JSON string's content may follow one another, whichever they are.
+struct ContentRun {
+  static constexpr uint32_t kEndless = 0xFFFFFFFFu;
+  uint32_t chars = 0;
+  bool exact = false;        // and never more of them
+  uint32_t close_bytes = 0;  // no place on the way is farther from an end
+};
+
 // Immutable, thread-safe.
 class Machine {
  public:
@@ -73,6 +81,11 @@ class Machine {
   // other configuration some byte leads to one with less.
   virtual uint32_t CloseBytes(std::span<const GrammarItem> items,
                               const StackPool& stacks) const = 0;
+  // Characters but the control characters, the quote and the backslash: what a machine knows
+  // without trying. 0 characters: nothing is known.
+  virtual ContentRun StringContent(std::span<const GrammarItem>, const StackPool&) const {
+    return {};
+  }
 };
 
 }  // namespace chimera

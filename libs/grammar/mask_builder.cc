@@ -52,7 +52,7 @@ TokenMask MaskBuilder::Build(GrammarState state, uint32_t close_bytes_max) {
   TokenMask mask;
   const TokenTrie* trie = &vocabulary_->trie();
   for (size_t i = 0; i < slice_bytes_.size(); ++i) {
-    const Run run = FindRun(state, slice_bytes_[i]);
+    const Run run = RunOf(state, i);
     const bool whole = run.chars == kEndless;
     if (run.chars == 0 || run.close_bytes > close_bytes_max) continue;
     if (!whole && !run.exact && run.chars < kSliceCharsMax) continue;
@@ -73,6 +73,17 @@ TokenMask MaskBuilder::Build(GrammarState state, uint32_t close_bytes_max) {
   }
   mask.ids.shrink_to_fit();
   return mask;
+}
+
+MaskBuilder::Run MaskBuilder::RunOf(GrammarState state, size_t slice) {
+  if (slice == GrammarVocabulary::kStringSlice) {
+    const ContentRun known =
+        table_->machine().StringContent(table_->Items(state), table_->stacks());
+    if (known.chars == ContentRun::kEndless) return {kEndless, false, known.close_bytes};
+    if (known.chars >= kSliceCharsMax) return {kSliceCharsMax, false, known.close_bytes};
+    if (known.chars > 0 && known.exact) return {int(known.chars), true, known.close_bytes};
+  }
+  return FindRun(state, slice_bytes_[slice]);
 }
 
 // Layers of states, each behind one more character of the slice, until nothing new turns up, or

@@ -62,6 +62,7 @@ class MaskBuilder {
   };
 
   CharBytes BytesOf(const TokenSlice& slice) const;
+  Run RunOf(GrammarState state, size_t slice);
   Run FindRun(GrammarState state, const CharBytes& bytes);
   void Follow(const CharBytes& bytes, GrammarState state, int place, Run* run, Layer* layer);
   void Walk(GrammarState state, const TokenTrie& trie, uint32_t close_bytes_max, TokenMask* mask);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "grammar/machine.h"
@@ -26,8 +27,10 @@ inline constexpr int kGrammarModes = 9;
 // "shell": the names of the configuration.
 std::string_view GrammarModeName(GrammarMode mode);
 std::optional<GrammarMode> GrammarModeOf(std::string_view name);
+// All of them, comma-separated.
+const std::string& GrammarModeList();
 
-// The machine of a mode; made once, then shared.
+// The machine of a mode; made once, then shared. Null for a mode that is not there yet.
 std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
 
 // One a mode; docs/modes.md says what they hold to.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "grammar/free_places.h"
 #include "grammar/left_recursion.h"
 #include "grammar/rule_costs.h"
 
@@ -165,6 +166,7 @@ absl::StatusOr<RuleTables> RuleBuilder::Build(uint32_t root) {
         absl::StrCat("no text fits ", root_rule.name, ": the grammar is empty"));
   }
   RemoveDeadEnds(&tables);
+  MarkFreePlaces(&tables);
   tables.classes = ByteClasses(tables);
   *this = RuleBuilder();
   return tables;

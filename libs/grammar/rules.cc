@@ -133,15 +133,41 @@ uint32_t RuleMachine::ItemClose(const GrammarItem& item) const {
   return tables_.places[item.at].close_bytes + CountClose(tables_, item);
 }
 
+uint32_t RuleMachine::StackClose(uint32_t stack, const StackPool& stacks) const {
+  uint32_t bytes = 0;
+  for (; stack != kEmptyStack; stack = stacks.Top(stack).stack) {
+    bytes += ItemClose(stacks.Top(stack));
+  }
+  return bytes;
+}
+
+ContentRun RuleMachine::StringContent(std::span<const GrammarItem> items,
+                                      const StackPool& stacks) const {
+  constexpr uint8_t kWanted = kPlaceFree | kPlaceBetween;
+  for (const GrammarItem& item : items) {
+    const RulePlace& place = tables_.places[item.at];
+    if ((place.flags & kWanted) != kWanted || item.b != 0) continue;
+    const RuleInfo& rule = tables_.rules[place.rule];
+    ContentRun run;
+    run.close_bytes =
+        rule.free_close_bytes + CountClose(tables_, item) + StackClose(item.stack, stacks);
+    if (!(place.flags & kPlaceCounted) || rule.count_max == kUnbounded) {
+      run.chars = ContentRun::kEndless;
+    } else {
+      run.chars = rule.count_max - item.a;
+      // Other readings may go on where this one ends.
+      run.exact = items.size() == 1;
+    }
+    return run;
+  }
+  return {};
+}
+
 uint32_t RuleMachine::CloseBytes(std::span<const GrammarItem> items,
                                  const StackPool& stacks) const {
   uint32_t fewest = kUnbounded;
   for (const GrammarItem& item : items) {
-    uint32_t bytes = ItemClose(item);
-    for (uint32_t s = item.stack; s != kEmptyStack && bytes < fewest; s = stacks.Top(s).stack) {
-      bytes += ItemClose(stacks.Top(s));
-    }
-    fewest = std::min(fewest, bytes);
+    fewest = std::min(fewest, ItemClose(item) + StackClose(item.stack, stacks));
   }
   return fewest;
 }

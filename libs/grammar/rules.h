@@ -62,6 +62,8 @@ enum RulePlaceFlag : uint8_t {
   kPlaceLoneSurrogates = 32,
   // Of a string: between two characters, where an escape may begin.
   kPlaceBetween = 64,
+  // Of a string: any characters may follow one another from here (free_places.h).
+  kPlaceFree = 128,
 };
 
 struct RulePlace {
@@ -78,6 +80,7 @@ struct RuleInfo {
   uint32_t count_min = 0;           // what register a has to reach, of a counting rule
   uint32_t count_max = kUnbounded;  // of strings: characters
   uint32_t unit_bytes = 0;          // that one more count takes
+  uint32_t free_close_bytes = 0;    // the most of its kPlaceFree places
 };
 
 inline constexpr uint32_t kDonePlace = 0;  // the text has all been read; no way leads on
@@ -106,12 +109,15 @@ class RuleMachine : public Machine {
             std::vector<GrammarItem>* out) const override;
   bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override;
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override;
+  ContentRun StringContent(std::span<const GrammarItem> items,
+                           const StackPool& stacks) const override;
 
  private:
   void Close(size_t first, StackPool* stacks, std::vector<GrammarItem>* out) const;
   void Jump(const GrammarItem& item, const RuleJump& jump, StackPool* stacks,
             std::vector<GrammarItem>* out) const;
   uint32_t ItemClose(const GrammarItem& item) const;
+  uint32_t StackClose(uint32_t stack, const StackPool& stacks) const;
 
   const RuleTables tables_;
 };

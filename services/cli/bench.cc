@@ -21,8 +21,8 @@ constexpr size_t kCpuInfoBytesMax = 1 << 20;
 
 }  // namespace
 
-Machine DescribeMachine() {
-  Machine machine;
+MachineInfo DescribeMachine() {
+  MachineInfo machine;
   machine.cpu = "unknown CPU";
   std::ifstream info("/proc/cpuinfo");
   std::string line;
@@ -39,7 +39,7 @@ Machine DescribeMachine() {
 }
 
 nlohmann::ordered_json MachineJson() {
-  const Machine machine = DescribeMachine();
+  const MachineInfo machine = DescribeMachine();
   return {{"cpu", machine.cpu},
           {"cores", machine.cores},
           {"memory_mib", machine.memory_mib},
@@ -52,7 +52,7 @@ nlohmann::ordered_json SpreadJson(const Spread& spread) {
 }
 
 std::string MachineLine() {
-  const Machine machine = DescribeMachine();
+  const MachineInfo machine = DescribeMachine();
   return absl::StrCat("  ", machine.cpu, ", ", machine.cores, " cores, ",
                       CountText(machine.memory_mib), " MiB, ", IsaName(BestIsa()), ", chimera ",
                       BuildVersion());

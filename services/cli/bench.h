@@ -10,14 +10,14 @@
 
 namespace chimera {
 
-struct Machine {
+struct MachineInfo {
   std::string cpu;
   int cores = 0;
   int64_t memory_mib = 0;
 };
 
 // CPU model, usable cores and memory; never a host name or a path (DESIGN D13).
-Machine DescribeMachine();
+MachineInfo DescribeMachine();
 // The same with the instruction set and the version of this program.
 nlohmann::ordered_json MachineJson();
 nlohmann::ordered_json SpreadJson(const Spread& spread);

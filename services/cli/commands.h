@@ -25,6 +25,10 @@ namespace chimera {
 
 using Command = std::function<absl::Status()>;
 
+// The same error, for exit code 2: what was asked for cannot be done as it was put.
+absl::Status AsUsageError(absl::Status status);
+bool IsUsageError(const absl::Status& status);
+
 void AddServe(CLI::App& app, Command* run);
 void AddComplete(CLI::App& app, Command* run);
 void AddTrain(CLI::App& app, Command* run);
@@ -32,6 +36,7 @@ void AddEval(CLI::App& app, Command* run);
 void AddTokenize(CLI::App& app, Command* run);
 void AddMemory(CLI::App& app, Command* run);
 void AddModel(CLI::App& app, Command* run);
+void AddGrammar(CLI::App& app, Command* run);
 void AddBench(CLI::App& app, Command* run);
 
 // All of the above, in the order --help shows them.

@@ -18,6 +18,7 @@
 #include "cluster/signals.h"
 #include "nlohmann/json.hpp"
 #include "services/cli/commands.h"
+#include "services/cli/grammar_flags.h"
 #include "services/cli/surface_client.h"
 
 namespace chimera {
@@ -36,6 +37,7 @@ struct CompleteFlags {
   int logprobs = 0;
   int timeout_s = 300;
   bool json = false;
+  GrammarFlags grammar;
   CLI::Option* has_temperature = nullptr;
   CLI::Option* has_top_p = nullptr;
   CLI::Option* has_repetition_penalty = nullptr;
@@ -101,6 +103,14 @@ class Printer final : public CompletionSink {
                     {"queue_seconds", end.queue_seconds},
                     {"first_token_seconds", end.first_token_seconds},
                     {"total_seconds", end.total_seconds}};
+    if (end.grammar.has_value()) {
+      out["grammar"] = {{"complete", end.grammar->complete},
+                        {"open_bytes", end.grammar->open_bytes},
+                        {"masked_steps", end.grammar->masked_steps},
+                        {"withheld_ends", end.grammar->withheld_ends},
+                        {"budget_steps", end.grammar->budget_steps},
+                        {"forced_tokens", end.grammar->forced_tokens}};
+    }
     out["seed"] = start_.params.seed;
     out["model_id"] = start_.model_id;
     out["parameters"] = {{"temperature", Short(start_.params.temperature)},
@@ -147,6 +157,7 @@ absl::StatusOr<CompletionRequest> MakeRequest(const CompleteFlags& flags) {
   if (flags.has_seed->count() > 0) request.seed = flags.seed;
   request.stop = flags.stop;
   request.logprobs = flags.logprobs;
+  CHIMERA_ASSIGN_OR_RETURN(request.grammar, ReadGrammarFlags(flags.grammar));
   return request;
 }
 
@@ -201,12 +212,15 @@ void AddComplete(CLI::App& app, Command* run) {
   sub->add_option("--logprobs", flags->logprobs, "The n likeliest tokens at each position (0..20)");
   sub->add_option("--timeout", flags->timeout_s, "Seconds, with --target (300)")
       ->check(CLI::Range(1, 86400));
+  AddGrammarFlags(sub, &flags->grammar);
   sub->add_flag("--json", flags->json, "One JSON object at the end instead of streamed text");
   sub->footer(
       "Examples:\n"
       "  chimera complete --model models/nano --prompt \"It was a dark\" --seed 7\n"
       "  chimera complete --target 127.0.0.1:7400 --prompt - --json < prompt.txt\n"
       "  chimera complete --model models/nano --prompt \"Dear\" --temperature 0 --stop \"\\n\"\n"
+      "  chimera complete --model models/nano --prompt \"As JSON: \" --mode json --max-tokens 60\n"
+      "  chimera complete --model models/nano --prompt \"Born \" --regex \"[0-9]{4}-[0-9]{2}\"\n"
       "Parameters that are not given take the model's defaults. Ctrl-C cancels.");
   sub->callback([flags, run] { *run = [flags] { return RunComplete(*flags); }; });
 }

@@ -41,5 +41,6 @@ int main(int argc, char** argv) {
   if (status.ok()) return 0;
   const std::string message(status.message().data(), status.message().size());
   std::fprintf(stderr, "chimera: %s\n", message.c_str());
+  if (chimera::IsUsageError(status)) return kExitUsage;
   return absl::IsCancelled(status) ? kExitCancelled : kExitFailed;
 }

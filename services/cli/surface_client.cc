@@ -28,6 +28,12 @@ pb::CompleteRequest ToProto(const CompletionRequest& from) {
   if (from.max_tokens) out.set_max_tokens(*from.max_tokens);
   if (from.seed) out.set_seed(*from.seed);
   for (const std::string& stop : from.stop) out.add_stop(stop);
+  using Kind = GrammarSource::Kind;
+  const GrammarSource& grammar = from.grammar;
+  if (grammar.kind == Kind::kMode) out.set_mode(grammar.text);
+  if (grammar.kind == Kind::kJsonSchema) out.set_json_schema(grammar.text);
+  if (grammar.kind == Kind::kRegex) out.set_regex(grammar.text);
+  if (grammar.kind == Kind::kEbnf) out.set_ebnf(grammar.text);
   out.set_logprobs(from.logprobs);
   out.set_model_id(from.model_id);
   out.set_request_id(from.request_id);
@@ -81,6 +87,12 @@ CompletionEnd FromProto(const pb::Finished& from) {
   out.queue_seconds = from.usage().queue_seconds();
   out.first_token_seconds = from.usage().first_token_seconds();
   out.total_seconds = from.usage().total_seconds();
+  if (from.has_grammar()) {
+    const pb::GrammarReport& report = from.grammar();
+    out.grammar =
+        GrammarOutcome{report.complete(),      report.open_bytes(),   report.masked_steps(),
+                       report.withheld_ends(), report.budget_steps(), report.forced_tokens()};
+  }
   return out;
 }
 

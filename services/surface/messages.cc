@@ -16,6 +16,23 @@ CompletionRequest ReadRequest(const pb::CompleteRequest& in) {
   if (in.has_seed()) out.seed = in.seed();
   out.stop.assign(in.stop().begin(), in.stop().end());
   out.logprobs = in.logprobs();
+  using Kind = GrammarSource::Kind;
+  switch (in.grammar_case()) {
+    case pb::CompleteRequest::kMode:
+      out.grammar = {Kind::kMode, in.mode()};
+      break;
+    case pb::CompleteRequest::kJsonSchema:
+      out.grammar = {Kind::kJsonSchema, in.json_schema()};
+      break;
+    case pb::CompleteRequest::kRegex:
+      out.grammar = {Kind::kRegex, in.regex()};
+      break;
+    case pb::CompleteRequest::kEbnf:
+      out.grammar = {Kind::kEbnf, in.ebnf()};
+      break;
+    case pb::CompleteRequest::GRAMMAR_NOT_SET:
+      break;
+  }
   out.model_id = in.model_id();
   out.request_id = in.request_id();
   return out;
@@ -81,6 +98,15 @@ pb::CompleteResponse FinishedMessage(const CompletionEnd& end) {
   usage->set_queue_seconds(end.queue_seconds);
   usage->set_first_token_seconds(end.first_token_seconds);
   usage->set_total_seconds(end.total_seconds);
+  if (end.grammar.has_value()) {
+    pb::GrammarReport* report = finished->mutable_grammar();
+    report->set_complete(end.grammar->complete);
+    report->set_open_bytes(end.grammar->open_bytes);
+    report->set_masked_steps(end.grammar->masked_steps);
+    report->set_withheld_ends(end.grammar->withheld_ends);
+    report->set_budget_steps(end.grammar->budget_steps);
+    report->set_forced_tokens(end.grammar->forced_tokens);
+  }
   return message;
 }
 

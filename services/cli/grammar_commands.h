@@ -1,0 +1,10 @@
+// The subcommands of `chimera grammar` that have a file of their own.
+#pragma once
+
+#include "services/cli/commands.h"
+
+namespace chimera {
+
+void AddGrammarMaskBench(CLI::App* grammar, Command* run);
+
+}  // namespace chimera

@@ -1,0 +1,28 @@
+// --mode, --schema, --regex and --ebnf, for every command that takes a grammar.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "grammar/grammar_cache.h"
+
+namespace CLI {
+class App;
+class Option_group;
+}  // namespace CLI
+
+namespace chimera {
+
+struct GrammarFlags {
+  std::string mode;
+  std::string schema_file;
+  std::string regex;
+  std::string ebnf_file;
+};
+
+// At most one of them may be given; `required`: exactly one.
+void AddGrammarFlags(CLI::App* sub, GrammarFlags* flags, bool required = false);
+// Reads the file that is named.
+absl::StatusOr<GrammarSource> ReadGrammarFlags(const GrammarFlags& flags);
+
+}  // namespace chimera
