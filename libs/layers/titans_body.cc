@@ -1,4 +1,8 @@
 // Serving kernels of the Titans layer, compiled once per instruction set; see titans.h.
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "layers/native_vec.h"
 #include "layers/titans.h"
 #include "layers/titans_chunk.h"
@@ -78,11 +82,37 @@ void Write(const float* tokens, int n, bool momentum_guard, float* fast) {
 }
 
 typedef int8_t B16 __attribute__((vector_size(16)));
+typedef int16_t S8 __attribute__((vector_size(16)));
 
+// GCC widens bytes one by one, so this says how.
 CHIMERA_VEC F16 LoadCodes(const int8_t* p) {
   B16 codes;
   std::memcpy(&codes, p, sizeof(codes));
-  return __builtin_convertvector(__builtin_convertvector(codes, I16), F16);
+#if defined(__AVX512F__)
+  return ToFloats((I16)_mm512_maskz_cvtepi8_epi32(0xffff, (__m128i)codes));
+#elif defined(__AVX2__)
+  const __m128i low = (__m128i)codes;
+  const __m256i ints[2] = {_mm256_cvtepi8_epi32(low),
+                           _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(low, low))};
+  I16 wide;
+  std::memcpy(&wide, ints, sizeof(wide));
+  return ToFloats(wide);
+#else
+  // Each byte on top of three zeros, then shifted down with its sign.
+  const B16 zero = {};
+  const B16 words[2] = {
+      __builtin_shufflevector(zero, codes, 0, 16, 0, 17, 0, 18, 0, 19, 0, 20, 0, 21, 0, 22, 0, 23),
+      __builtin_shufflevector(zero, codes, 0, 24, 0, 25, 0, 26, 0, 27, 0, 28, 0, 29, 0, 30, 0, 31)};
+  S8 halves[4];
+  for (int i = 0; i < 2; ++i) {
+    const S8 none = {}, some = (S8)words[i];
+    halves[2 * i] = __builtin_shufflevector(none, some, 0, 8, 0, 9, 0, 10, 0, 11);
+    halves[2 * i + 1] = __builtin_shufflevector(none, some, 0, 12, 0, 13, 0, 14, 0, 15);
+  }
+  I16 wide;
+  std::memcpy(&wide, halves, sizeof(wide));
+  return ToFloats(wide >> 24);
+#endif
 }
 
 // Lane i is all ones when bit i is set.
@@ -105,32 +135,50 @@ void UnpackValues(const TitansTile& tile, FloatTile& out) {
 }
 
 // Up to 16 learned slots, rows of 64 at stride; the rest is zero.
-void LoadSlots(const float* k, const float* v, int64_t stride, int n, FloatTile& out) {
-  std::memset(&out, 0, sizeof(out));
+void LoadSlotKeys(const float* k, int64_t stride, int n, FloatTile& out) {
+  if (n < 16) std::memset(out.k, 0, sizeof(out.k));
+  for (int d = 0; d < kHeadDim; ++d) {
+    for (int j = 0; j < n; ++j) out.k[d * 16 + j] = k[j * stride + d];
+  }
+}
+void LoadSlotValues(const float* v, int64_t stride, int n, FloatTile& out) {
+  if (n < 16) std::memset(out.v, 0, sizeof(out.v));
   for (int j = 0; j < n; ++j) {
-    for (int d = 0; d < kHeadDim; ++d) out.k[d * 16 + j] = k[j * stride + d];
     std::memcpy(out.v + j * kHeadDim, v + j * stride, kHeadDim * sizeof(float));
   }
 }
 
-// dots[h] = q . k of 16 keys in their lanes for H heads, whose q are kHeadDim apart and share the
-// loads of the keys: four sums of every fourth dimension.
+// Heads that share the loads of a key or value: their sums, four registers each, stay in registers.
+constexpr int kSharing = kRegisters == 1 ? 5 : 2;
+
+// Runs body<H>(first) over `heads` heads, kSharing at a time.
+template <typename Body>
+CHIMERA_VEC void ForHeads(int heads, const Body& body) {
+  int h = 0;
+  for (; h + kSharing <= heads; h += kSharing) body.template operator()<kSharing>(h);
+  for (; h + 2 <= heads; h += 2) body.template operator()<2>(h);
+  if (h < heads) body.template operator()<1>(h);
+}
+
+// dots[h] = q . k of 16 keys in their lanes for H heads, whose q are kHeadDim apart: four sums of
+// every fourth dimension.
 template <int H>
 CHIMERA_VEC void TileDots(const float* q, const float* k, F16* dots) {
   F16 sum[H][4] = {};
   for (int d = 0; d < kHeadDim; d += 4) {
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const F16 key = Load(k + (d + j) * 16);
+#pragma GCC unroll 8
       for (int h = 0; h < H; ++h) sum[h][j] = sum[h][j] + key * q[h * kHeadDim + d + j];
     }
   }
+#pragma GCC unroll 8
   for (int h = 0; h < H; ++h) dots[h] = (sum[h][0] + sum[h][1]) + (sum[h][2] + sum[h][3]);
 }
 
 CHIMERA_VEC void TileDots(const float* q, int heads, const float* k, F16* dots) {
-  int h = 0;
-  for (; h + 2 <= heads; h += 2) TileDots<2>(q + h * kHeadDim, k, dots + h);
-  if (h < heads) TileDots<1>(q + h * kHeadDim, k, dots + h);
+  ForHeads(heads, [&]<int H>(int h) { TileDots<H>(q + h * kHeadDim, k, dots + h); });
 }
 
 // o += sum of weight_j v_j in order of j for H heads, whose weights are kScoresMax apart; what is
@@ -138,24 +186,28 @@ CHIMERA_VEC void TileDots(const float* q, int heads, const float* k, F16* dots) 
 template <int H>
 CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
   F16 sum[H][4];
+#pragma GCC unroll 8
   for (int h = 0; h < H; ++h) {
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) sum[h][i] = Load(o + h * kHeadDim + 16 * i);
   }
   for (int j = 0; j < 16; ++j) {
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       const F16 value = Load(v + j * kHeadDim + 16 * i);
+#pragma GCC unroll 8
       for (int h = 0; h < H; ++h) sum[h][i] = sum[h][i] + value * weights[h * kScoresMax + j];
     }
   }
+#pragma GCC unroll 8
   for (int h = 0; h < H; ++h) {
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) Store(o + h * kHeadDim + 16 * i, sum[h][i]);
   }
 }
 
 CHIMERA_VEC void AddTile(const float* weights, int heads, const float* v, float* o) {
-  int h = 0;
-  for (; h + 2 <= heads; h += 2) AddTile<2>(weights + h * kScoresMax, v, o + h * kHeadDim);
-  if (h < heads) AddTile<1>(weights + h * kScoresMax, v, o + h * kHeadDim);
+  ForHeads(heads, [&]<int H>(int h) { AddTile<H>(weights + h * kScoresMax, v, o + h * kHeadDim); });
 }
 
 // Scores to exponentials below the largest; returns 1 / their sum.
@@ -187,13 +239,10 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
   F16 dots[kHeadGroup];
   std::memset(g.o, 0, sizeof(g.o));
   const int slot_tiles = (slots + 15) / 16;
-  const auto slots_of = [&](int i) {
-    const int n = slots - 16 * i < 16 ? slots - 16 * i : 16;
-    LoadSlots(slot_k + 16 * i * stride, slot_v + 16 * i * stride, stride, n, g.tile);
-    return (1u << n) - 1u;
-  };
+  const auto slots_of = [slots](int i) { return slots - 16 * i < 16 ? slots - 16 * i : 16; };
   for (int i = 0; i < slot_tiles; ++i) {
-    const I16 seen = Lanes(slots_of(i));
+    LoadSlotKeys(slot_k + 16 * i * stride, stride, slots_of(i), g.tile);
+    const I16 seen = Lanes((1u << slots_of(i)) - 1u);
     TileDots(q, heads, g.tile.k, dots);
     for (int h = 0; h < heads; ++h) {
       Store(g.scores[h] + 16 * i, Select(seen, dots[h] * kScale, Splat(kHidden)));
@@ -212,7 +261,7 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
   float inverse[kHeadGroup];
   for (int h = 0; h < heads; ++h) inverse[h] = Softmax(g.scores[h], slot_tiles + n_tiles);
   for (int i = 0; i < slot_tiles; ++i) {
-    slots_of(i);
+    LoadSlotValues(slot_v + 16 * i * stride, stride, slots_of(i), g.tile);
     AddTile(g.scores[0] + 16 * i, heads, g.tile.v, g.o[0]);
   }
   for (int i = 0; i < n_tiles; ++i) {
