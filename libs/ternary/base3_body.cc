@@ -169,8 +169,10 @@ void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
 #endif
 
 struct Base3 {
-  template <int T>
-  CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
+  static constexpr int kRowTiles = 1;
+
+  template <int R, int T>
+  CHIMERA_VEC void Dots(const uint8_t* tile, int64_t, const Tokens& in, int block, I16* dots) {
 #if defined(CHIMERA_DOT_ZMM)
     if constexpr (T == 1) {
       dots[0] = OneDot(tile, in.q + block * kActBlock, in.sums[block], block);

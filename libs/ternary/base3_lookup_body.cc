@@ -181,8 +181,10 @@ __attribute__((noinline)) void BlockCodes(const uint8_t* tiles, int block, __m51
 }
 
 struct LookedUp {
-  template <int T>
-  CHIMERA_VEC void Dots(const uint8_t* tiles, const Tokens& in, int block, I16* dots) {
+  static constexpr int kRowTiles = 1;
+
+  template <int R, int T>
+  CHIMERA_VEC void Dots(const uint8_t* tiles, int64_t, const Tokens& in, int block, I16* dots) {
     __m512i codes[kQuads];
     BlockCodes(tiles, block, codes);
     CodeDots<T>([&codes](int k, int) { return codes[k]; }, in, block, dots);

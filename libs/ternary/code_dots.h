@@ -31,26 +31,42 @@ constexpr int kQuads = kActBlock / 4;
 // Stops the compiler from folding a pointer into many addresses that do not fit the registers.
 CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
 
-template <int T, typename Quad>
-CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
+// Of R row tiles, which share the words of the tokens: dots[r * T + i] is tile r, whose four
+// columns are quad(k, r).
+template <int R, int T, typename Quad>
+CHIMERA_VEC void CodeDotsOfTiles(const Quad& quad, const Tokens& in, int block, I16* dots) {
   const int8_t* token[T];
-  __m512i acc[T];
+  __m512i acc[R][T];
 #pragma GCC unroll 8
   for (int i = 0; i < T; ++i) {
     token[i] = in.q + block * kActBlock + i * in.cols;
     KeepInRegister(&token[i]);
-    acc[i] = _mm512_set1_epi32(-in.sums[i * in.blocks + block]);
+    const __m512i start = _mm512_set1_epi32(-in.sums[i * in.blocks + block]);
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) acc[r][i] = start;
   }
 #pragma GCC unroll 16
   for (int k = 0; k < kQuads; ++k) {
-    const __m512i code = quad(k, 0);
+    __m512i code[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) code[r] = quad(k, r);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
-      acc[i] = _mm512_dpbusd_epi32(acc[i], code, _mm512_set1_epi32(LoadWord(token[i] + 4 * k)));
+      const __m512i word = _mm512_set1_epi32(LoadWord(token[i] + 4 * k));
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) acc[r][i] = _mm512_dpbusd_epi32(acc[r][i], code[r], word);
     }
   }
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) dots[i] = (I16)acc[i];
+    for (int i = 0; i < T; ++i) dots[r * T + i] = (I16)acc[r][i];
+  }
+}
+
+template <int T, typename Quad>
+CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
+  CodeDotsOfTiles<1, T>([&quad](int k, int) { return quad(k, 0); }, in, block, dots);
 }
 
 #elif defined(CHIMERA_DOT_YMM)

@@ -195,7 +195,7 @@ void StoreTile(const GroupedRowsView& w, int tile, const Tokens& in, float* y, i
   TileOf<Bits, T>(w, tile, in, total);
   const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) StoreN(y + i * ldy + row, total[i], n_rows);
+  for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[i], n_rows);
 }
 
 template <int Bits>

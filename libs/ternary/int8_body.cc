@@ -200,7 +200,7 @@ void TileTokensOf(const Int8RowsView& w, int tile, const Tokens& in, float* y, i
   TileProduct<T>(w, tile, in, total);
   const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) StoreN(y + i * ldy + row, total[i], n_rows);
+  for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[i], n_rows);
 }
 
 void TileTokens(const Int8RowsView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {

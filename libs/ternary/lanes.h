@@ -38,6 +38,16 @@ CHIMERA_VEC int32_t LoadWord(const void* p) {
 
 // Asks for the line that a pass over weights reads in 64 lines: the processor's own prefetching
 // ends at every small page. An address beyond the end is fine.
-CHIMERA_VEC void Prefetch(const uint8_t* p) { __builtin_prefetch(p + 4096); }
+inline constexpr int kPrefetchBytes = 4096;
+CHIMERA_VEC void Prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchBytes); }
+
+// StoreN goes through memcpy of a variable length; whole tiles must not.
+CHIMERA_VEC void StoreRows(float* p, F16 v, int n) {
+  if (n == 16) {
+    Store(p, v);
+  } else {
+    StoreN(p, v, n);
+  }
+}
 
 }  // namespace chimera

@@ -27,18 +27,28 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
   return (I16)a0 + ((I16)a1 >> 2) + ((I16)a2 >> 4) + ((I16)a3 >> 6) - sum;
 }
 
+// Four columns of the 16 rows.
+CHIMERA_VEC __m512i Quad(const uint8_t* codes, int k) {
+  const __m512i v = _mm512_loadu_si512(codes + k / 4 * 64);
+  return (__m512i)((Codes)v >> (k % 4 * 2)) & _mm512_set1_epi8(0x03);
+}
+
 template <int T>
 CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
   if constexpr (T == 1) {
     dots[0] = OneDot(codes, in.q + block * kActBlock, in.sums[block]);
     return;
   }
-  CodeDots<T>(
-      [codes](int k, int) {
-        const __m512i v = _mm512_loadu_si512(codes + k / 4 * 64);
-        return (__m512i)((Codes)v >> (k % 4 * 2)) & _mm512_set1_epi8(0x03);
-      },
-      in, block, dots);
+  CodeDots<T>([codes](int k, int) { return Quad(codes, k); }, in, block, dots);
+}
+
+// Two row tiles. A load of a word serves both: with one tile the loads are the limit.
+template <int T>
+CHIMERA_VEC void PairDots(const uint8_t* codes, int64_t tile_bytes, const Tokens& in, int block,
+                          I16* dots) {
+  const uint8_t* const second = codes + tile_bytes;
+  CodeDotsOfTiles<2, T>([codes, second](int k, int r) { return Quad(r == 0 ? codes : second, k); },
+                        in, block, dots);
 }
 
 #elif defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
@@ -136,13 +146,28 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
 #endif
 
 struct TwoBit {
-  template <int T>
-  CHIMERA_VEC void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots) {
+#if defined(CHIMERA_DOT_ZMM)
+  static constexpr int kRowTiles = 2;
+#else
+  static constexpr int kRowTiles = 1;
+#endif
+
+  template <int R, int T>
+  CHIMERA_VEC void Dots(const uint8_t* tile, int64_t tile_bytes, const Tokens& in, int block,
+                        I16* dots) {
     const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
-    if constexpr (T == 1) {
+    if constexpr (T <= kPairTokens) {
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line);
+        for (int line = 0; line < kTwoBitBlockBytes; line += 64) {
+          Prefetch(codes + r * tile_bytes + line);
+        }
+      }
     }
+#if defined(CHIMERA_DOT_ZMM)
+    if constexpr (R == 2) return PairDots<T>(codes, tile_bytes, in, block, dots);
+#endif
     BlockDots<T>(codes, in, block, dots);
   }
 };

@@ -2,9 +2,12 @@
 // groups and tokens, and the one float order. A packing gives the exact int32 sums of a block of
 // 64 columns:
 //   struct Packing {
-//     // dots[i] = sum of t * q over one block, for the 16 rows of a tile and token i of T.
-//     template <int T>
-//     static void Dots(const uint8_t* tile, const Tokens& in, int block, I16* dots);
+//     static constexpr int kRowTiles;  // most row tiles of one call, 1 or 2
+//     // dots[r * T + i] = sum of t * q over one block, for the 16 rows of tile r of R, tile_bytes
+//     // apart, and token i of T.
+//     template <int R, int T>
+//     static void Dots(const uint8_t* tile, int64_t tile_bytes, const Tokens& in, int block,
+//                      I16* dots);
 //   };
 // Everything here has internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
@@ -22,60 +25,84 @@ namespace {
 constexpr int kTokens = 8;              // token columns of one pass over a row tile
 constexpr int kTokenBlock = 64;         // tokens whose activations stay in the second-level cache
 constexpr int kTileBlock = 4;           // row tiles that share one read of eight tokens
+constexpr int kPairTokens = 4;          // most tokens for which row tiles are paired
 constexpr int kTwoBitBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
-// y of one row tile for T tokens: the one float order.
-template <typename Packing, int T>
-void TileProduct(const TernaryView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+// y of R row tiles for T tokens: the one float order. A function of its own, whose registers its
+// callers do not share.
+template <typename Packing, int R, int T>
+__attribute__((noinline)) void TileProduct(const TernaryView& w, int tile, const Tokens& in,
+                                           float* y, int64_t ldy) {
   const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
-  const uint8_t* codes = w.codes + static_cast<size_t>(tile) * TileCodeBytes(w.packing, w.cols);
+  const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
+  const uint8_t* codes = w.codes + int64_t{tile} * tile_bytes;
   const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
-  F16 total[T];
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+  F16 total[R * T];
+#pragma GCC unroll 16
+  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
   for (int g = 0; g < groups; ++g) {
-    const F16 mu = LoadHalf(scales + g * kRowTile);
-    F16 part[T];
-    I16 dots[T];
-    Packing::template Dots<T>(codes, in, 2 * g, dots);
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      part[i] = in.s[i * in.blocks + 2 * g] * ToFloats(dots[i]);
+    F16 part[R * T];
+    I16 dots[R * T];
+    Packing::template Dots<R, T>(codes, tile_bytes, in, 2 * g, dots);
+#pragma GCC unroll 16
+    for (int i = 0; i < R * T; ++i) {
+      part[i] = in.s[i % T * in.blocks + 2 * g] * ToFloats(dots[i]);
     }
     if (2 * g + 1 < blocks) {
-      Packing::template Dots<T>(codes, in, 2 * g + 1, dots);
-#pragma GCC unroll 8
-      for (int i = 0; i < T; ++i) {
-        part[i] = part[i] + in.s[i * in.blocks + 2 * g + 1] * ToFloats(dots[i]);
+      Packing::template Dots<R, T>(codes, tile_bytes, in, 2 * g + 1, dots);
+#pragma GCC unroll 16
+      for (int i = 0; i < R * T; ++i) {
+        part[i] = part[i] + in.s[i % T * in.blocks + 2 * g + 1] * ToFloats(dots[i]);
       }
     }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      const F16 mu = LoadHalf(scales + (r * groups + g) * kRowTile);
 #pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) total[i] = total[i] + mu * part[i];
+      for (int i = 0; i < T; ++i) total[r * T + i] = total[r * T + i] + mu * part[r * T + i];
+    }
   }
-  const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) StoreN(y + i * ldy + row, total[i], n_rows);
+    for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
+  }
 }
 
+template <typename Packing, int T>
+CHIMERA_VEC void Tiles(const TernaryView& w, int first, int last, const Tokens& in, float* y,
+                       int64_t ldy) {
+  // One token reads one stream; many need all registers for one row tile.
+  constexpr int R = T == 1 || T > kPairTokens ? 1 : Packing::kRowTiles;
+  int tile = first;
+  for (; tile + R <= last; tile += R) TileProduct<Packing, R, T>(w, tile, in, y, ldy);
+  if constexpr (R > 1) {
+    for (; tile < last; ++tile) TileProduct<Packing, 1, T>(w, tile, in, y, ldy);
+  }
+}
+
+// Row tiles [first, last) for n <= kTokens tokens.
 template <typename Packing>
-void TileTokens(const TernaryView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {
+void TilesOf(const TernaryView& w, int first, int last, int n, const Tokens& in, float* y,
+             int64_t ldy) {
   switch (n) {
     case 1:
-      return TileProduct<Packing, 1>(w, tile, in, y, ldy);
+      return Tiles<Packing, 1>(w, first, last, in, y, ldy);
     case 2:
-      return TileProduct<Packing, 2>(w, tile, in, y, ldy);
+      return Tiles<Packing, 2>(w, first, last, in, y, ldy);
     case 3:
-      return TileProduct<Packing, 3>(w, tile, in, y, ldy);
+      return Tiles<Packing, 3>(w, first, last, in, y, ldy);
     case 4:
-      return TileProduct<Packing, 4>(w, tile, in, y, ldy);
+      return Tiles<Packing, 4>(w, first, last, in, y, ldy);
     case 5:
-      return TileProduct<Packing, 5>(w, tile, in, y, ldy);
+      return Tiles<Packing, 5>(w, first, last, in, y, ldy);
     case 6:
-      return TileProduct<Packing, 6>(w, tile, in, y, ldy);
+      return Tiles<Packing, 6>(w, first, last, in, y, ldy);
     case 7:
-      return TileProduct<Packing, 7>(w, tile, in, y, ldy);
+      return Tiles<Packing, 7>(w, first, last, in, y, ldy);
     default:
-      return TileProduct<Packing, 8>(w, tile, in, y, ldy);
+      return Tiles<Packing, 8>(w, first, last, in, y, ldy);
   }
 }
 
@@ -90,9 +117,7 @@ void Gemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, cons
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + t * blocks, cols, blocks};
-        for (int tile = first; tile < last; ++tile) {
-          TileTokens<Packing>(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
-        }
+        TilesOf<Packing>(w, first, last, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
