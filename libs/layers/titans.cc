@@ -32,10 +32,11 @@ struct NodeLayout {
         log_keep(gates + 3 * s.n_heads),
         k_scale(log_keep + s.n_heads),
         v_scale(k_scale + s.kv_heads),
-        k(v_scale + s.kv_heads),
+        squares(v_scale + s.kv_heads),
+        k(squares + s.n_heads),
         v(k + s.kv_width() / (s.decay_linear ? 1 : 4)),
         floats(v + s.kv_width() / (s.decay_linear ? 1 : 4)) {}
-  int r, km, vm, q, q_rotated, gates, log_keep, k_scale, v_scale, k, v, floats;
+  int r, km, vm, q, q_rotated, gates, log_keep, k_scale, v_scale, squares, k, v, floats;
 };
 
 const int8_t* CodesAt(const float* node, int at) {
@@ -74,12 +75,19 @@ void StartMatrices(const TitansLayer& layer, float* ring) {
   WriteHeader(header, ring);
 }
 
+constexpr float kNotGauged = -1.0f;  // where the squared norm of the first head will be
+
+float SquaredGradient(const NodeLayout& at, int head, const float* memory, const float* node) {
+  return Titans().surprise(memory + TitansFastAt(head), node + at.km + head * kHeadDim,
+                           node + at.vm + head * kHeadDim);
+}
+
 void UpdateSurprise(const TitansShape& s, const NodeLayout& at, const float* node,
                     const float* memory, TitansMemoryHeader* header) {
+  const bool gauged = node[at.squares] != kNotGauged;
   float squares = 0;
   for (int h = 0; h < s.n_heads; ++h) {
-    squares += Titans().surprise(memory + TitansFastAt(h), node + at.km + h * kHeadDim,
-                                 node + at.vm + h * kHeadDim);
+    squares += gauged ? node[at.squares + h] : SquaredGradient(at, h, memory, node);
   }
   const float now = __builtin_sqrtf(squares), off = now - header->mean;
   header->fired =
@@ -282,13 +290,29 @@ void TitansBegin(const TitansLayer& layer, TitansUse use, int64_t position, floa
     }
     header.started = 1;
   }
-  if (header.pending > 0 && position / kTitansChunk != (header.position - 1) / kTitansChunk) {
-    for (int h = 0; h < s.n_heads; ++h) {
-      Titans().write(memory + TitansTokensAt(s, h), header.pending, s.momentum_guard,
-                     memory + TitansFastAt(h));
-    }
-    header.pending = 0;
+  WriteHeader(header, memory);
+  if (!TitansWriteDue(use, position, memory)) return;
+  TitansWriteHeads(s, 0, s.n_heads, memory);
+  TitansWritten(memory);
+}
+
+bool TitansWriteDue(TitansUse use, int64_t position, const float* memory) {
+  if (use == TitansUse::kReadOnly) return false;
+  const auto header = ReadHeader<TitansMemoryHeader>(memory);
+  return header.pending > 0 && position / kTitansChunk != (header.position - 1) / kTitansChunk;
+}
+
+void TitansWriteHeads(const TitansShape& shape, int first, int count, float* memory) {
+  const auto header = ReadHeader<TitansMemoryHeader>(memory);
+  for (int h = first; h < first + count; ++h) {
+    Titans().write(memory + TitansTokensAt(shape, h), header.pending, shape.momentum_guard,
+                   memory + TitansFastAt(h));
   }
+}
+
+void TitansWritten(float* memory) {
+  auto header = ReadHeader<TitansMemoryHeader>(memory);
+  header.pending = 0;
   WriteHeader(header, memory);
 }
 
@@ -325,6 +349,7 @@ void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memo
   Titans().gates(gates, layer.gate_bias, 1, s.n_heads, node + at.gates, node + at.log_keep);
   GatedDelta().l2norm(km, s.n_heads, node + at.km, nullptr);
   std::memcpy(node + at.vm, vm, static_cast<size_t>(width) * sizeof(float));
+  node[at.squares] = kNotGauged;
   float unit[kHeadDim];
   for (int h = 0; h < s.n_heads; ++h) {
     GatedDelta().l2norm(qm + h * kHeadDim, 1, unit, nullptr);
@@ -342,6 +367,13 @@ void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memo
   Rope().rotate(q, s.n_heads, cos, sin, node + at.q_rotated);
   QuantizeKv(s, position, k, v, CodesAt(node, at.k), node + at.k_scale, CodesAt(node, at.v),
              node + at.v_scale);
+}
+
+void TitansGauge(const TitansShape& shape, const float* memory, float* node) {
+  const NodeLayout at(shape);
+  for (int h = 0; h < shape.n_heads; ++h) {
+    node[at.squares + h] = SquaredGradient(at, h, memory, node);
+  }
 }
 
 void TitansAttend(const TitansLayer& layer, int64_t position, const float* ring,

@@ -113,6 +113,10 @@ TitansSurprise TitansSurpriseOf(const float* memory);
 //    write of a finished chunk. May be repeated.
 void TitansBegin(const TitansLayer& layer, TitansUse use, int64_t position, float* memory,
                  float* ring);
+//    Its write in parts, for threads: when one is due, every head once, then Written, then Begin.
+bool TitansWriteDue(TitansUse use, int64_t position, const float* memory);
+void TitansWriteHeads(const TitansShape& shape, int first, int count, float* memory);
+void TitansWritten(float* memory);
 // 2. True when a block ended before position and is not yet a block token: mean [width] receives
 // its
 //    r. The caller applies RMSNorm with block_norm and rows k | v of the input projection ...
@@ -123,6 +127,9 @@ void TitansPutBlock(const TitansShape& shape, const float* k, const float* v, fl
 int64_t TitansNodeFloats(const TitansShape& shape);
 void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memory, const float* in,
                    const float* gates, float* node);
+//    Leaves in the node the squared gradients that TitansCommit would else compute for its
+//    surprise. Not for kReadOnly.
+void TitansGauge(const TitansShape& shape, const float* memory, float* node);
 // 4. y [width] of a node whose n_path ancestors, the first one at base = position - n_path, are not
 //    committed: path[i] is the ancestor at base + i. base and position lie in one block of 16 (a
 //    verify window never crosses one, DESIGN D20). Touches no state; n_path = 0 is the plain step.

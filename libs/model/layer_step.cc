@@ -18,6 +18,7 @@ namespace {
 
 // Guesses of speed that only decide whether other threads are woken.
 constexpr int64_t kHeadStepNs = 500;      // a step of one head of a recurrence
+constexpr int64_t kHeadWriteNs = 10'000;  // a write of 16 tokens into one head's memory
 constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
 constexpr int64_t kGatedFloatsPerNs = 2;  // SwiGLU
 constexpr int64_t kAddedFloatsPerNs = 4;
@@ -88,8 +89,8 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
     : c_(config),
       exec_(exec),
       linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
-      expert_(config.quant.enabled, config.moe.n_routed > 0 ? max_tokens : 0, WidestInput(config),
-              exec),
+      expert_(config.quant.enabled, config.moe.n_routed > 0 ? kMoePicks * max_tokens : 0,
+              std::max(config.d_model, config.moe.d_expert), exec),
       knot_(knot),
       block_linear_(config.quant.enabled, Has(config, LayerKind::kTitans) ? 1 : 0, Width(config),
                     exec) {
@@ -100,9 +101,11 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
   gates_.resize(tokens * static_cast<size_t>(3 * c_.n_heads));
   walk_.resize(MlstmTreeWalk::kScratchFloats);
   if (c_.moe.n_routed > 0) {
-    for (auto* rows : {&ffn_in_, &expert_out_}) {
-      rows->resize(tokens * static_cast<size_t>(c_.d_model));
-    }
+    const size_t picks = tokens * kMoePicks, d_expert = static_cast<size_t>(c_.moe.d_expert);
+    expert_projected_.resize(picks * 2 * d_expert);
+    expert_hidden_.resize(picks * d_expert);
+    expert_out_.resize(picks * static_cast<size_t>(c_.d_model));
+    expert_groups_.reserve(static_cast<size_t>(c_.moe.n_routed));
   }
   if (knot_ != nullptr) {
     sketch_.emplace(knot_->shape());
@@ -261,6 +264,8 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
       TitansPrepare(w.layer, rows[size_t(i)].position, rows[size_t(i)].at.memory,
                     projected_.data() + row * shape.in_width(),
                     gates_.data() + row * 3 * shape.n_heads, node(i));
+      if (rows[size_t(i)].at.use == TitansUse::kReadOnly) continue;
+      TitansGauge(shape, rows[size_t(i)].at.memory, node(i));
     }
   });
   ParallelRange(exec_, n, cost_ns, [&](int64_t begin, int64_t end) {
@@ -283,6 +288,14 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
 
 void LayerStep::BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position) {
   const TitansShape& shape = w.layer.shape;
+  if (TitansWriteDue(at.use, position, at.memory)) {
+    ParallelRange(exec_, shape.n_heads, shape.n_heads * kHeadWriteNs,
+                  [&](int64_t begin, int64_t end) {
+                    TitansWriteHeads(shape, static_cast<int>(begin), static_cast<int>(end - begin),
+                                     at.memory);
+                  });
+    TitansWritten(at.memory);
+  }
   TitansBegin(w.layer, at.use, position, at.memory, at.state);
   if (!TitansBlockDue(shape, position, at.state, block_.data())) return;
   block_linear_.Norm(block_.data(), w.block_norm, 1, shape.width());
@@ -335,38 +348,48 @@ void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {
   linear_.Linear(w.w_out, n, delta_.data());
 }
 
-// math-backbone 6.1. An expert runs the tokens that picked it; outputs are added to the shared
-// expert's in the order of the experts' index.
+// math-backbone 6.1. An expert runs the tokens that picked it, all experts at once; outputs are
+// added to the shared expert's in the order of the experts' index.
 void LayerStep::MoeFfn(const LayerWeights& layer, int n) {
   const MoeWeights& w = layer.moe;
-  const int d = c_.d_model, d_expert = c_.moe.d_expert;
-  std::copy_n(linear_.normed(), int64_t{n} * d, ffn_in_.data());
-  RouteTokens(w.router, ffn_in_.data(), n, &route_);
+  const int d = c_.d_model, d_expert = c_.moe.d_expert, picks = kMoePicks * n;
+  RouteTokens(w.router, linear_.normed(), n, &route_);
+  expert_.Gather(linear_, route_.rows, picks, d);
   if (layer.ffn.out_norm != nullptr) {
     SwigluFfn(layer.ffn, n);
   } else {
     std::fill_n(delta_.begin(), int64_t{n} * d, 0.0f);
   }
-  for (int e = 0; e < w.router.n_experts; ++e) {
-    const int rows = route_.count[e], first = route_.begin[e];
-    if (rows == 0) continue;
-    for (int i = 0; i < rows; ++i) {
-      std::copy_n(ffn_in_.data() + int64_t{route_.rows[first + i]} * d, d,
-                  mixed_.data() + int64_t{i} * d);
+  const auto experts_of = [&](const LinearView& stacked, int rows) {
+    expert_groups_.clear();
+    for (int e = 0; e < w.router.n_experts; ++e) {
+      if (route_.count[e] == 0) continue;
+      expert_groups_.push_back({RowsOf(stacked, e, rows), route_.begin[e], route_.count[e]});
     }
-    expert_.Load(mixed_.data(), rows, d);
-    expert_.Linear(RowsOf(w.w_in, e, 2 * d_expert), rows, projected_.data());
-    for (int i = 0; i < rows; ++i) {
-      const float* gate = projected_.data() + int64_t{i} * 2 * d_expert;
-      Swiglu().forward(gate, gate + d_expert, d_expert, mixed_.data() + int64_t{i} * d_expert);
+    return std::span<const RowGroup>(expert_groups_);
+  };
+  expert_.LinearGroups(experts_of(w.w_in, 2 * d_expert), expert_projected_.data());
+  const int64_t gated = int64_t{picks} * d_expert;
+  ParallelRange(exec_, picks, gated / kGatedFloatsPerNs, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t* const ends = route_.begin + 1;
+      const int64_t e = std::upper_bound(ends, ends + w.router.n_experts, i) - ends;
+      const float* gate = expert_projected_.data() + i * 2 * d_expert;
+      float* const hidden = expert_hidden_.data() + i * d_expert;
+      Swiglu().forward(gate, gate + d_expert, d_expert, hidden);
+      expert_.NormRow(hidden, w.out_norm + e * d_expert, static_cast<int>(i), d_expert);
     }
-    expert_.Norm(mixed_.data(), w.out_norm + int64_t{e} * d_expert, rows, d_expert);
-    expert_.Linear(RowsOf(w.w_out, e, d), rows, expert_out_.data());
-    for (int i = 0; i < rows; ++i) {
-      Moe().add_scaled(expert_out_.data() + int64_t{i} * d, route_.weights[first + i], d,
-                       delta_.data() + int64_t{route_.rows[first + i]} * d);
+  });
+  expert_.LinearGroups(experts_of(w.w_out, d), expert_out_.data());
+  ParallelRange(exec_, n, int64_t{picks} * d / kAddedFloatsPerNs, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int pick = 0; pick < kMoePicks; ++pick) {
+        const int64_t slot = route_.slots[kMoePicks * t + pick];
+        Moe().add_scaled(expert_out_.data() + slot * d, route_.weights[slot], d,
+                         delta_.data() + t * d);
+      }
     }
-  }
+  });
 }
 
 void LayerStep::AddDelta(int n, float* x) const {

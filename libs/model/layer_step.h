@@ -104,9 +104,10 @@ class LayerStep {
   std::vector<float> projected_;  // input projections of a branch
   std::vector<float> mixed_;      // before the output projection
   std::vector<float> gates_;
-  // Experts: the rows of one of them, its hidden rows and its output.
+  // Experts, a row for each pick, those of an expert together.
   LinearStep expert_;
-  std::vector<float> ffn_in_, expert_out_;
+  std::vector<float> expert_projected_, expert_hidden_, expert_out_;
+  std::vector<RowGroup> expert_groups_;
   MoeRoute route_;
   // SK: the shared codebook, and the branch of one token.
   const SpanKnot* const knot_;

@@ -1,5 +1,6 @@
 #include "model/linear_step.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/parallel_range.h"
@@ -14,6 +15,7 @@ namespace {
 // Guesses of speed that only decide whether other threads are woken.
 constexpr int64_t kMacsPerNs = 100;
 constexpr int64_t kFloatsPerNs = 2;
+constexpr int64_t kPiecesMin = 4;  // of the map of one group of rows
 
 // Runs part(begin, end) over row tiles. Every row is its own sum, so the cut changes nothing.
 template <typename Part>
@@ -54,6 +56,25 @@ void LinearStep::Load(const float* in, int n, int cols) {
   });
 }
 
+void LinearStep::Gather(const LinearStep& from, const int32_t* rows, int n, int cols) {
+  const int64_t blocks = cols / kActBlock;
+  ParallelRange(exec_, n, int64_t{n} * cols / kFloatsPerNs, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = rows[i];
+      std::copy_n(from.normed_.data() + row * cols, cols, normed_.data() + i * cols);
+      if (!quantized_) continue;
+      std::copy_n(from.q_.data() + row * cols, cols, q_.data() + i * cols);
+      std::copy_n(from.scales_.data() + row * blocks, blocks, scales_.data() + i * blocks);
+      std::copy_n(from.sums_.data() + row * blocks, blocks, sums_.data() + i * blocks);
+    }
+  });
+}
+
+void LinearStep::NormRow(const float* in, const float* gamma, int row, int cols) {
+  RmsNorm().forward(in, gamma, 1, cols, normed_.data() + int64_t{row} * cols, nullptr);
+  Quantize(row, 1, cols);
+}
+
 void LinearStep::Quantize(int first, int n, int cols) {
   if (!quantized_) return;
   const int64_t at = int64_t{first} * cols, block = at / kActBlock;
@@ -67,30 +88,53 @@ void LinearStep::Linear(const LinearView& w, int n, float* out) {
 
 void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,
                              int64_t out_stride) {
-  if (w.dense != nullptr) {
-    const int row = tile_begin * kRowTile;
-    const int rows = (tile_end * kRowTile < w.rows ? tile_end * kRowTile : w.rows) - row;
-    for (int t = 0; t < n; ++t) {
-      DenseRows(w.dense + int64_t{row} * w.cols, rows, w.cols, normed_.data() + int64_t{t} * w.cols,
-                1, out + t * out_stride + row);
-    }
-    return;
-  }
+  if (w.dense != nullptr) return Product(w, tile_begin, tile_end, 0, n, out, out_stride);
   if (w.low_rank.a != nullptr) {
     LowRank().down(w.low_rank.a, w.low_rank.gate, w.cols, normed_.data(), n, low_.data());
   }
   const int64_t macs = int64_t{tile_end - tile_begin} * kRowTile * w.cols * n;
   ForTiles(exec_, tile_begin, tile_end, macs, [&](int begin, int end) {
-    if (n == 1) {
-      TernaryGemv(w.ternary, begin, end, q_.data(), scales_.data(), sums_.data(), out);
-    } else {
-      TernaryGemm(w.ternary, begin, end, n, q_.data(), scales_.data(), sums_.data(), out,
-                  out_stride);
-    }
+    Product(w, begin, end, 0, n, out, out_stride);
     if (w.low_rank.a != nullptr) {
       LowRank().up(w.low_rank.lanes, w.rows, begin, end, low_.data(), n, out, out_stride);
     }
   });
+}
+
+void LinearStep::Product(const LinearView& w, int begin, int end, int first, int n, float* out,
+                         int64_t out_stride) const {
+  const int64_t at = int64_t{first} * w.cols, block = at / kActBlock;
+  float* const y = out + first * out_stride;
+  if (w.dense != nullptr) {
+    const int row = begin * kRowTile, rows = std::min(end * kRowTile, w.rows) - row;
+    for (int t = 0; t < n; ++t) {
+      DenseRows(w.dense + int64_t{row} * w.cols, rows, w.cols,
+                normed_.data() + at + int64_t{t} * w.cols, 1, y + t * out_stride + row);
+    }
+    return;
+  }
+  TernaryGemm(w.ternary, begin, end, n, q_.data() + at, scales_.data() + block,
+              sums_.data() + block, y, out_stride);
+}
+
+void LinearStep::LinearGroups(std::span<const RowGroup> groups, float* out) {
+  const auto n = static_cast<int64_t>(groups.size());
+  const int tiles = RowTiles(groups[0].w.rows);
+  int64_t macs = 0;
+  for (const RowGroup& g : groups) macs += int64_t{g.w.rows} * g.w.cols * g.count;
+  // Pieces of a group, enough of them to keep every thread busy to the end.
+  const int64_t pieces = std::clamp<int64_t>(8 * exec_->threads() / n, kPiecesMin, tiles);
+  const auto product = [&](int64_t i) {
+    const RowGroup& g = groups[static_cast<size_t>(i / pieces)];
+    const int64_t piece = i % pieces;
+    Product(g.w, static_cast<int>(tiles * piece / pieces),
+            static_cast<int>(tiles * (piece + 1) / pieces), g.first, g.count, out, g.w.rows);
+  };
+  if (macs / kMacsPerNs >= kWorthWakingNs) {
+    exec_->ParallelFor(n * pieces, product);
+  } else {
+    for (int64_t i = 0; i < n * pieces; ++i) product(i);
+  }
 }
 
 void LinearStep::Head(const HeadView& head, int n, float* out) {

@@ -12,6 +12,13 @@
 
 namespace chimera {
 
+// Rows [first, first + count) of the normalised ones, and the map they go through.
+struct RowGroup {
+  LinearView w;
+  int first = 0;
+  int count = 0;
+};
+
 // Scratch of a running stream: nothing allocates after the constructor. Thread-compatible.
 class LinearStep {
  public:
@@ -23,12 +30,20 @@ class LinearStep {
   // Takes rows that are normalised already.
   void Load(const float* in, int n, int cols);
 
+  // Row i becomes row rows[i] of another one.
+  void Gather(const LinearStep& from, const int32_t* rows, int n, int cols);
+  // Norm of one row, which other threads may call for other rows.
+  void NormRow(const float* in, const float* gamma, int row, int cols);
+
   // out[t][row] = w * normed[t], with the correction of the map when it has one, for the n tokens
   // of the last Norm or Load.
   void Linear(const LinearView& w, int n, float* out);
   // The rows of tiles [tile_begin, tile_end) only; out is indexed by the absolute row.
   void LinearTiles(const LinearView& w, int tile_begin, int tile_end, int n, float* out,
                    int64_t out_stride);
+  // out[t][row] = w * normed[t] for the rows t of each group, whose maps have one shape and no
+  // correction.
+  void LinearGroups(std::span<const RowGroup> groups, float* out);
   // Logits out[t][row] of the n tokens of the last Norm or Load.
   void Head(const HeadView& head, int n, float* out);
   // Of the first of them, the listed tiles only, 16 values each (model/head.h).
@@ -39,6 +54,9 @@ class LinearStep {
  private:
   // Rows [first, first + n) of normed_.
   void Quantize(int first, int n, int cols);
+  // Row tiles [begin, end) for rows [first, first + n) of normed_, without the correction.
+  void Product(const LinearView& w, int begin, int end, int first, int n, float* out,
+               int64_t out_stride) const;
 
   const bool quantized_;
   ExecContext* const exec_;
