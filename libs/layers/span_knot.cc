@@ -229,19 +229,28 @@ void SpanKnot::Relax(const SpanFields& fields, bool has_previous, SpanKnotScratc
   scratch->telemetry = report;
 }
 
-void SpanKnot::Step(const SpanKnotWeights& weights, const SpanFields& fields, const float* xn,
-                    const float* parent, float* state, SpanKnotScratch* scratch, float* y) const {
+void SpanKnot::Settle(const SpanFields& fields, const float* parent, float* state,
+                      SpanKnotScratch* scratch) const {
   const size_t bytes = static_cast<size_t>(shape_.bits) / 8;
   const bool has_previous = parent[shape_.bits / 32] != 0.0f;
   std::memcpy(scratch->previous.data(), parent, bytes);
-  Expand(weights, xn, scratch);
   Relax(fields, has_previous, scratch);
   std::memcpy(state, scratch->relaxed.data(), bytes);
   state[shape_.bits / 32] = 1.0f;
+}
+
+void SpanKnot::FeedBack(const SpanKnotWeights& weights, SpanKnotScratch* scratch, float* y) const {
   kernels_->readout(planes_.data(), shape_.rank, shape_.bits, scratch->relaxed.data(),
                     readout_scale_, scratch->readout.data());
   kernels_->feed_back(weights.back, weights.gate, scratch->readout.data(), shape_.width,
                       shape_.rank, y);
+}
+
+void SpanKnot::Step(const SpanKnotWeights& weights, const SpanFields& fields, const float* xn,
+                    const float* parent, float* state, SpanKnotScratch* scratch, float* y) const {
+  Expand(weights, xn, scratch);
+  Settle(fields, parent, state, scratch);
+  FeedBack(weights, scratch, y);
 }
 
 }  // namespace chimera

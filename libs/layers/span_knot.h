@@ -122,11 +122,16 @@ class SpanKnot {
   // of another node of a token tree) and y [width]. Allocates nothing.
   void Step(const SpanKnotWeights& weights, const SpanFields& fields, const float* xn,
             const float* parent, float* state, SpanKnotScratch* scratch, float* y) const;
+  // Its three parts, in this order, with one scratch. Only Settle touches states, so the others may
+  // run for several tokens of a stream at once.
+  void Expand(const SpanKnotWeights& weights, const float* xn, SpanKnotScratch* scratch) const;
+  void Settle(const SpanFields& fields, const float* parent, float* state,
+              SpanKnotScratch* scratch) const;
+  void FeedBack(const SpanKnotWeights& weights, SpanKnotScratch* scratch, float* y) const;
 
  private:
   SpanKnot() = default;
   void BuildCodebook();
-  void Expand(const SpanKnotWeights& weights, const float* xn, SpanKnotScratch* scratch) const;
   void Relax(const SpanFields& fields, bool has_previous, SpanKnotScratch* scratch) const;
 
   SpanKnotShape shape_;

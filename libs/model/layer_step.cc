@@ -19,6 +19,7 @@ namespace {
 // Guesses of speed that only decide whether other threads are woken.
 constexpr int64_t kHeadStepNs = 500;      // a step of one head of a recurrence
 constexpr int64_t kHeadWriteNs = 10'000;  // a write of 16 tokens into one head's memory
+constexpr int64_t kSketchNs = 30'000;     // either end of a sketch's step
 constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
 constexpr int64_t kGatedFloatsPerNs = 2;  // SwiGLU
 constexpr int64_t kAddedFloatsPerNs = 4;
@@ -108,8 +109,8 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
     expert_groups_.reserve(static_cast<size_t>(c_.moe.n_routed));
   }
   if (knot_ != nullptr) {
-    sketch_.emplace(knot_->shape());
-    branch_.resize(static_cast<size_t>(Width(c_)));
+    sketches_.assign(size_t{kSketchRows}, SpanKnotScratch(knot_->shape()));
+    branches_.resize(size_t{kSketchRows} * static_cast<size_t>(Width(c_)));
   }
   if (Has(c_, LayerKind::kTitans)) {
     const TitansShape shape = TitansShapeOf(c_);
@@ -218,18 +219,32 @@ void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow>
 // docs/layers/span_knot.md: the second phase reads the same normalised rows, and its output joins
 // that of the first.
 void LayerStep::SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow> rows) {
-  for (int t = 0; t < static_cast<int>(rows.size()); ++t) {
-    const LayerState& at = rows[static_cast<size_t>(t)].at;
-    float* sketch = at.state + LayerStateFloats(c_, LayerKind::kGatedDelta);
-    knot_->Step(w, *at.fields, linear_.normed() + int64_t{t} * c_.d_model, sketch, sketch,
-                &*sketch_, branch_.data());
-    AddBranch(t);
+  const int64_t n = static_cast<int64_t>(rows.size()), width = Width(c_);
+  for (int64_t first = 0; first < n; first += kSketchRows) {
+    const int64_t count = std::min<int64_t>(kSketchRows, n - first), cost_ns = count * kSketchNs;
+    ParallelRange(exec_, count, cost_ns, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        knot_->Expand(w, linear_.normed() + (first + i) * c_.d_model, &sketches_[size_t(i)]);
+      }
+    });
+    for (int64_t i = 0; i < count; ++i) {
+      const LayerState& at = rows[static_cast<size_t>(first + i)].at;
+      float* sketch = at.state + LayerStateFloats(c_, LayerKind::kGatedDelta);
+      knot_->Settle(*at.fields, sketch, sketch, &sketches_[size_t(i)]);
+    }
+    ParallelRange(exec_, count, cost_ns, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float* const branch = branches_.data() + i * width;
+        knot_->FeedBack(w, &sketches_[size_t(i)], branch);
+        AddBranch(branch, static_cast<int>(first + i));
+      }
+    });
   }
 }
 
-void LayerStep::AddBranch(int token) {
+void LayerStep::AddBranch(const float* branch, int token) {
   float* out = mixed_.data() + int64_t{token} * Width(c_);
-  for (int i = 0; i < Width(c_); ++i) out[i] = out[i] + branch_[static_cast<size_t>(i)];
+  for (int i = 0; i < Width(c_); ++i) out[i] = out[i] + branch[i];
 }
 
 // Rows of one stream and one window of 16 read the same memory and each other like the nodes of a

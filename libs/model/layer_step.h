@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -88,7 +87,7 @@ class LayerStep {
   void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
   // What is due before a token of a TM layer at its position.
   void BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position);
-  void AddBranch(int token);
+  void AddBranch(const float* branch, int token);
   void FinishMixer(const LayerWeights& layer, int n, float* x);
   // x += FFN(x).
   void Ffn(const LayerWeights& layer, int n, float* x);
@@ -109,10 +108,11 @@ class LayerStep {
   std::vector<float> expert_projected_, expert_hidden_, expert_out_;
   std::vector<RowGroup> expert_groups_;
   MoeRoute route_;
-  // SK: the shared codebook, and the branch of one token.
+  // SK: the shared codebook, and the branches of a few tokens.
+  static constexpr int kSketchRows = 8;
   const SpanKnot* const knot_;
-  std::optional<SpanKnotScratch> sketch_;
-  std::vector<float> branch_;
+  std::vector<SpanKnotScratch> sketches_;
+  std::vector<float> branches_;
   // TM: a finished block and its projection, the nodes of the pass.
   LinearStep block_linear_;
   std::vector<float> block_, block_rows_, nodes_;

@@ -98,8 +98,8 @@ void LayerStep::SketchTree(const SpanKnotWeights& w, const TokenTree& tree, cons
   for (int i = 0; i < n; ++i) {
     const float* parent = tree.parent(i) < 0 ? committed : sketches + tree.parent(i) * floats;
     knot_->Step(w, *at.fields, linear_.normed() + int64_t{i} * c_.d_model, parent,
-                sketches + i * floats, &*sketch_, branch_.data());
-    AddBranch(i);
+                sketches + i * floats, &sketches_[0], branches_.data());
+    AddBranch(branches_.data(), i);
   }
 }
 
