@@ -170,6 +170,7 @@ void BlockDots(const Bytes64* codes, const Tokens& in, int block, I16* dots) {
 
 struct Base3 {
   static constexpr int kRowTiles = 1;
+  static constexpr bool kAsks = false;
 
   template <int R, int T>
   CHIMERA_VEC void Dots(const uint8_t* tile, int64_t, const Tokens& in, int block, I16* dots) {

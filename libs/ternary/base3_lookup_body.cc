@@ -182,6 +182,7 @@ __attribute__((noinline)) void BlockCodes(const uint8_t* tiles, int block, __m51
 
 struct LookedUp {
   static constexpr int kRowTiles = 1;
+  static constexpr bool kAsks = false;
 
   template <int R, int T>
   CHIMERA_VEC void Dots(const uint8_t* tiles, int64_t, const Tokens& in, int block, I16* dots) {

@@ -169,8 +169,9 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
 
 #endif
 
-// Sum of mu_b * (s_b * I_b) of one row tile for T tokens: the one float order.
-template <int Bits, int T>
+// Sum of mu_b * (s_b * I_b) of one row tile for T tokens: the one float order. First: of the passes
+// over the tile, whose codes come from memory.
+template <int Bits, int T, bool First>
 CHIMERA_VEC void TileOf(const GroupedRowsView& w, int tile, const Tokens& in, F16* total) {
   const int blocks = w.cols / kActBlock;
   const int64_t first = int64_t{tile} * blocks;
@@ -180,7 +181,12 @@ CHIMERA_VEC void TileOf(const GroupedRowsView& w, int tile, const Tokens& in, F1
   for (int i = 0; i < T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
     I16 dots[T];
-    BlockDots<Bits, T>(codes + int64_t{b} * Code<Bits>::kBlockBytes, in, b, dots);
+    const uint8_t* const block = codes + int64_t{b} * Code<Bits>::kBlockBytes;
+    if constexpr (First) {
+#pragma GCC unroll 12
+      for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) Prefetch(block + line);
+    }
+    BlockDots<Bits, T>(block, in, b, dots);
     const F16 mu = LoadHalf(scales + b * kRowTile);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
@@ -189,34 +195,34 @@ CHIMERA_VEC void TileOf(const GroupedRowsView& w, int tile, const Tokens& in, F1
   }
 }
 
-template <int Bits, int T>
+template <int Bits, int T, bool First>
 void StoreTile(const GroupedRowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
   F16 total[T];
-  TileOf<Bits, T>(w, tile, in, total);
+  TileOf<Bits, T, First>(w, tile, in, total);
   const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
   for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[i], n_rows);
 }
 
-template <int Bits>
+template <int Bits, bool First>
 void StoreTile(const GroupedRowsView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {
   switch (n) {
     case 1:
-      return StoreTile<Bits, 1>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 1, First>(w, tile, in, y, ldy);
     case 2:
-      return StoreTile<Bits, 2>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 2, First>(w, tile, in, y, ldy);
     case 3:
-      return StoreTile<Bits, 3>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 3, First>(w, tile, in, y, ldy);
     case 4:
-      return StoreTile<Bits, 4>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 4, First>(w, tile, in, y, ldy);
     case 5:
-      return StoreTile<Bits, 5>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 5, First>(w, tile, in, y, ldy);
     case 6:
-      return StoreTile<Bits, 6>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 6, First>(w, tile, in, y, ldy);
     case 7:
-      return StoreTile<Bits, 7>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 7, First>(w, tile, in, y, ldy);
     default:
-      return StoreTile<Bits, 8>(w, tile, in, y, ldy);
+      return StoreTile<Bits, 8, First>(w, tile, in, y, ldy);
   }
 }
 
@@ -230,7 +236,8 @@ void GemmOf(const GroupedRowsView& w, int tile_begin, int tile_end, int n_tokens
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + t * blocks, cols, blocks};
-        StoreTile<Bits>(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+        const auto store = token == block ? StoreTile<Bits, true> : StoreTile<Bits, false>;
+        store(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
@@ -247,7 +254,7 @@ void GemvTilesOf(const GroupedRowsView& w, const int32_t* tiles, int n_tiles, co
                  float* y) {
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TileOf<Bits, 1>(w, tiles[i], in, total);
+    TileOf<Bits, 1, true>(w, tiles[i], in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }

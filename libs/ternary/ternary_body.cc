@@ -151,20 +151,12 @@ struct TwoBit {
 #else
   static constexpr int kRowTiles = 1;
 #endif
+  static constexpr bool kAsks = true;
 
   template <int R, int T>
-  CHIMERA_VEC void Dots(const uint8_t* tile, int64_t tile_bytes, const Tokens& in, int block,
-                        I16* dots) {
+  CHIMERA_VEC void Dots(const uint8_t* tile, [[maybe_unused]] int64_t tile_bytes, const Tokens& in,
+                        int block, I16* dots) {
     const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
-    if constexpr (T <= kPairTokens) {
-#pragma GCC unroll 2
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-        for (int line = 0; line < kTwoBitBlockBytes; line += 64) {
-          Prefetch(codes + r * tile_bytes + line);
-        }
-      }
-    }
 #if defined(CHIMERA_DOT_ZMM)
     if constexpr (R == 2) return PairDots<T>(codes, tile_bytes, in, block, dots);
 #endif

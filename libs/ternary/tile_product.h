@@ -3,6 +3,7 @@
 // 64 columns:
 //   struct Packing {
 //     static constexpr int kRowTiles;  // most row tiles of one call, 1 or 2
+//     static constexpr bool kAsks;     // lines of codes are worth asking for ahead
 //     // dots[r * T + i] = sum of t * q over one block, for the 16 rows of tile r of R, tile_bytes
 //     // apart, and token i of T.
 //     template <int R, int T>
@@ -28,9 +29,21 @@ constexpr int kTileBlock = 4;           // row tiles that share one read of eigh
 constexpr int kPairTokens = 4;          // most tokens for which row tiles are paired
 constexpr int kTwoBitBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
-// y of R row tiles for T tokens: the one float order. A function of its own, whose registers its
-// callers do not share.
-template <typename Packing, int R, int T>
+// Asks for a block of codes ahead.
+template <int R>
+CHIMERA_VEC void AskFor(const uint8_t* codes, int64_t tile_bytes) {
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int line = 0; line < kTwoBitBlockBytes; line += 64) {
+      Prefetch(codes + r * tile_bytes + line);
+    }
+  }
+}
+
+// y of R row tiles for T tokens: the one float order. First: of the passes over the tiles, whose
+// codes come from memory. A function of its own, whose registers its callers do not share.
+template <typename Packing, int R, int T, bool First>
 __attribute__((noinline)) void TileProduct(const TernaryView& w, int tile, const Tokens& in,
                                            float* y, int64_t ldy) {
   const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
@@ -43,6 +56,10 @@ __attribute__((noinline)) void TileProduct(const TernaryView& w, int tile, const
   for (int g = 0; g < groups; ++g) {
     F16 part[R * T];
     I16 dots[R * T];
+    if constexpr (First && Packing::kAsks) {
+      AskFor<R>(codes + 2 * g * kTwoBitBlockBytes, tile_bytes);
+      AskFor<R>(codes + (2 * g + 1) * kTwoBitBlockBytes, tile_bytes);
+    }
     Packing::template Dots<R, T>(codes, tile_bytes, in, 2 * g, dots);
 #pragma GCC unroll 16
     for (int i = 0; i < R * T; ++i) {
@@ -70,39 +87,39 @@ __attribute__((noinline)) void TileProduct(const TernaryView& w, int tile, const
   }
 }
 
-template <typename Packing, int T>
+template <typename Packing, int T, bool First>
 CHIMERA_VEC void Tiles(const TernaryView& w, int first, int last, const Tokens& in, float* y,
                        int64_t ldy) {
   // One token reads one stream; many need all registers for one row tile.
   constexpr int R = T == 1 || T > kPairTokens ? 1 : Packing::kRowTiles;
   int tile = first;
-  for (; tile + R <= last; tile += R) TileProduct<Packing, R, T>(w, tile, in, y, ldy);
+  for (; tile + R <= last; tile += R) TileProduct<Packing, R, T, First>(w, tile, in, y, ldy);
   if constexpr (R > 1) {
-    for (; tile < last; ++tile) TileProduct<Packing, 1, T>(w, tile, in, y, ldy);
+    for (; tile < last; ++tile) TileProduct<Packing, 1, T, First>(w, tile, in, y, ldy);
   }
 }
 
 // Row tiles [first, last) for n <= kTokens tokens.
-template <typename Packing>
+template <typename Packing, bool First>
 void TilesOf(const TernaryView& w, int first, int last, int n, const Tokens& in, float* y,
              int64_t ldy) {
   switch (n) {
     case 1:
-      return Tiles<Packing, 1>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 1, First>(w, first, last, in, y, ldy);
     case 2:
-      return Tiles<Packing, 2>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 2, First>(w, first, last, in, y, ldy);
     case 3:
-      return Tiles<Packing, 3>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 3, First>(w, first, last, in, y, ldy);
     case 4:
-      return Tiles<Packing, 4>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 4, First>(w, first, last, in, y, ldy);
     case 5:
-      return Tiles<Packing, 5>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 5, First>(w, first, last, in, y, ldy);
     case 6:
-      return Tiles<Packing, 6>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 6, First>(w, first, last, in, y, ldy);
     case 7:
-      return Tiles<Packing, 7>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 7, First>(w, first, last, in, y, ldy);
     default:
-      return Tiles<Packing, 8>(w, first, last, in, y, ldy);
+      return Tiles<Packing, 8, First>(w, first, last, in, y, ldy);
   }
 }
 
@@ -117,7 +134,8 @@ void Gemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, cons
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + t * blocks, cols, blocks};
-        TilesOf<Packing>(w, first, last, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+        const auto tiles = token == block ? TilesOf<Packing, true> : TilesOf<Packing, false>;
+        tiles(w, first, last, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
