@@ -58,8 +58,11 @@ absl::StatusOr<ByteDfa> ByteDfa::Characters(uint32_t min, uint32_t max) {
   if (counts * kUtf8Places > kDfaStatesMax) return TooLarge();
   Parts parts;
   parts.n_classes = 12;
+  std::array<uint8_t, 12> bytes = {};  // one of each kind
   for (int byte = 0; byte < 256; ++byte) {
-    parts.classes[size_t(byte)] = static_cast<uint8_t>(Utf8ByteKind(static_cast<uint8_t>(byte)));
+    const int kind = Utf8ByteKind(static_cast<uint8_t>(byte));
+    parts.classes[size_t(byte)] = static_cast<uint8_t>(kind);
+    bytes[size_t(kind)] = static_cast<uint8_t>(byte);
   }
   parts.next.assign((counts * kUtf8Places + 1) * 12, 0);
   parts.accepts.assign(counts * kUtf8Places + 1, false);
@@ -68,13 +71,13 @@ absl::StatusOr<ByteDfa> ByteDfa::Characters(uint32_t min, uint32_t max) {
     for (int place = 0; place < kUtf8Places; ++place) {
       const uint64_t state = 1 + count * kUtf8Places + uint64_t(place);
       parts.accepts[state] = place == 0 && count >= min;
-      for (int byte = 0; byte < 256; ++byte) {
-        const int to = Utf8Step(place, static_cast<uint8_t>(byte));
+      for (size_t kind = 0; kind < bytes.size(); ++kind) {
+        const int to = Utf8Step(place, bytes[kind]);
         if (to == kUtf8Bad) continue;
         if (count + 1 == counts && !endless) continue;  // no character may begin any more
         uint64_t after = to == 0 ? count + 1 : count;
         if (endless) after = std::min(after, counts - 1);
-        parts.next[state * 12 + parts.classes[size_t(byte)]] =
+        parts.next[state * 12 + kind] =
             static_cast<uint32_t>(1 + after * kUtf8Places + uint64_t(to));
       }
     }

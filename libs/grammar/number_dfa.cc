@@ -1,8 +1,8 @@
 // The automaton reads a number's digits from the left and keeps of them what decides later: how
-// they compare with the digits of a bound, where the point is, the remainder by the step and the
-// zeros since the last other digit. All of that fixes for which exponents x the number is in the
-// set, and since a number grows with its exponent, and a multiple of the step stays one, they are
-// an interval. Behind the 'e' only the interval is left.
+// they compare with the digits of a bound, where the point is, the remainder by the step and how
+// many zeros more would make a multiple of it. All of that fixes for which exponents x the number
+// is in the set, and since a number grows with its exponent, and a multiple of the step stays one,
+// they are an interval. Behind the 'e' only the interval is left.
 #include "grammar/number_dfa.h"
 
 #include <algorithm>
@@ -17,6 +17,8 @@ namespace chimera {
 namespace {
 
 constexpr int kFar = 1 << 20;  // an interval without end
+constexpr int16_t kNever = 1000;
+constexpr int kShiftMax = 8;  // places that an exponent may move the point beside the bounds
 
 // The numbers of one sign, by size.
 struct Side {
@@ -36,7 +38,8 @@ enum Phase : int16_t {
   kPart,
   kPower,
   kPowerSigned,
-  kPowerDigits
+  kPowerDigits,
+  kPowerFull  // no digit can follow, and it fits
 };
 
 constexpr int16_t kLess = -1, kGreater = -2;  // else: that many digits of the bound were met
@@ -47,10 +50,9 @@ struct Digits {
   int16_t started = 0;        // a digit other than 0 was read
   int16_t point = 0;          // where the point is, from the first such digit on
   int16_t low = 0, high = 0;  // how the digits compare with the bounds
-  int16_t zeros = 0;          // since the last digit other than 0
   int16_t places = 0;         // behind the point
-  int32_t rest = 0;           // of all digits by the step
-  int32_t short_rest = 0;     // of those before the zeros
+  int16_t shift = 0;          // the least exponent that makes the digits a multiple of the step
+  int32_t rest = 0;           // of the digits by the step
   int32_t from = 0, to = 0;   // exponents that fit
   int32_t exponent = 0;       // read so far
   bool operator==(const Digits&) const = default;
@@ -58,13 +60,12 @@ struct Digits {
 
 struct HashDigits {
   size_t operator()(const Digits& d) const {
-    const uint64_t words[] = {uint64_t(uint16_t(d.phase)) << 48 |
-                                  uint64_t(uint16_t(d.negative * 2 + d.started)) << 32 |
-                                  uint64_t(uint16_t(d.point)) << 16 | uint16_t(d.low),
-                              uint64_t(uint16_t(d.high)) << 48 | uint64_t(uint16_t(d.zeros)) << 32 |
-                                  uint64_t(uint16_t(d.places)) << 16 | uint16_t(d.exponent),
-                              uint64_t(uint32_t(d.rest)) << 32 | uint32_t(d.short_rest),
-                              uint64_t(uint32_t(d.from)) << 32 | uint32_t(d.to)};
+    const uint64_t words[] = {
+        uint64_t(uint16_t(d.phase)) << 48 | uint64_t(uint16_t(d.negative * 2 + d.started)) << 32 |
+            uint64_t(uint16_t(d.point)) << 16 | uint16_t(d.low),
+        uint64_t(uint16_t(d.high)) << 48 | uint64_t(uint16_t(d.shift)) << 32 |
+            uint64_t(uint16_t(d.places)) << 16 | uint16_t(d.exponent),
+        uint64_t(uint32_t(d.rest)), uint64_t(uint32_t(d.from)) << 32 | uint32_t(d.to)};
     uint64_t h = 0;
     for (const uint64_t word : words) {
       h = (h ^ word) * 0x9E3779B97F4A7C15u;
@@ -88,9 +89,9 @@ class NumberAutomaton {
                  (!set.max || Decimal{} < *set.max || (set.max->zero() && !set.max_open));
     SetSides();
     for (uint32_t step = set.step; step > 1; step /= 2) ++zeros_max_;
-    point_min_ -= 4;
+    point_min_ -= kShiftMax;
     if (checking_) {
-      point_max_ += 4;
+      point_max_ += kShiftMax;
       places_max_ = set.step_places + 6;
     } else {
       point_max_ = std::max(point_max_ + 1, kJsonDigitsMax);
@@ -171,12 +172,12 @@ class NumberAutomaton {
     d->places = static_cast<int16_t>(d->places + behind);
     if (set_.step == 0) return true;
     d->rest = static_cast<int32_t>((uint32_t(d->rest) * 10 + uint32_t(digit)) % set_.step);
+    if (!checking_) return true;  // there is no exponent
     if (digit != 0) {
-      d->zeros = 0;
-      d->short_rest = d->rest;
-    } else if (d->started) {
-      const int most = behind ? places_max_ + zeros_max_ : zeros_max_;
-      d->zeros = static_cast<int16_t>(std::min(d->zeros + 1, most));
+      d->shift = static_cast<int16_t>(Shift(uint32_t(d->rest)));
+    } else if (d->started && d->shift != kNever) {
+      d->shift =
+          static_cast<int16_t>(std::max(d->shift - 1, -zeros_max_ - (behind ? places_max_ : 0)));
     }
     return true;
   }
@@ -189,6 +190,13 @@ class NumberAutomaton {
       d->point = static_cast<int16_t>(std::max(d->point - 1, point_min_));
     }
     return true;
+  }
+
+  // How many zeros behind digits make a multiple of the step of them.
+  int Shift(uint64_t rest) const {
+    int zeros = 0;
+    for (; rest != 0 && zeros <= zeros_max_; ++zeros) rest = rest * 10 % set_.step;
+    return rest == 0 ? zeros : kNever;
   }
 
   // The exponents with which the number so far is in the set; false when there are none.
@@ -212,16 +220,16 @@ class NumberAutomaton {
     if (side.bounded() && d.point == point_max_) *from = std::max(*from, 0);
     if (side.bounded() && d.point == point_min_) *to = std::min(*to, 0);
     if (set_.step != 0) {
-      uint64_t rest = uint64_t(d.short_rest);
-      int more = 0;
-      for (; rest != 0 && more <= zeros_max_; ++more) rest = rest * 10 % set_.step;
-      if (rest != 0) return false;
-      *from = std::max(*from, more + d.places - d.zeros - set_.step_places);
+      int shift = d.shift;
+      if (!checking_) shift = Shift(uint32_t(d.rest));
+      if (shift == kNever) return false;
+      *from = std::max(*from, shift + d.places - set_.step_places);
     }
     return *from <= *to;
   }
 
   bool Accepts(const Digits& d) const {
+    if (d.phase == kPowerFull) return true;
     if (d.phase == kPowerDigits) return d.from <= d.exponent && d.exponent <= d.to;
     if (d.phase != kZero && d.phase != kWhole && d.phase != kPart) return false;
     int from, to;
@@ -276,7 +284,13 @@ class NumberAutomaton {
       case kPowerDigits:
         d->phase = kPowerDigits;
         d->exponent = d->exponent * 10 + digit;
-        if (d->to < kFar) return d->exponent <= d->to;
+        if (d->to < kFar) {
+          if (d->exponent > d->to) return false;
+          if (d->exponent == 0 || d->exponent * 10 <= d->to) return true;
+          const bool fits = d->exponent >= d->from;
+          *d = {.phase = kPowerFull};
+          return fits;
+        }
         d->exponent = std::min(d->exponent, d->from);
         return true;
       default:

@@ -35,7 +35,7 @@ struct NumberSet {
 
 // Generating has plain spellings of as many digits as a double keeps: no exponent, no "-0".
 // Checking has every spelling of every number, but of those that would need many zeros to be
-// written without their exponent (bounds with 4 more, grids with 6 more) some are left out.
+// written without their exponent (8 more than a bound, 6 more than a step) some are left out.
 absl::StatusOr<ByteDfa> NumberDfa(const NumberSet& set, GrammarUse use);
 
 }  // namespace chimera

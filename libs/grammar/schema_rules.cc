@@ -14,6 +14,13 @@ namespace {
 
 constexpr size_t kNumberFormsMax = 200;    // each is a reading of its own
 constexpr uint64_t kTextStatesMax = 8000;  // of a pattern times lengths
+constexpr uint64_t kTextLengthMin = 16;    // that are tried in any case
+
+// With the pointer, if the message has none yet.
+absl::Status Located(const absl::Status& status, const std::string& pointer) {
+  if (!status.message().empty() && status.message()[0] == '#') return status;
+  return absl::Status(status.code(), absl::StrCat(pointer, ": ", status.message()));
+}
 
 }  // namespace
 
@@ -44,20 +51,23 @@ uint32_t SchemaRules::Value(FormId id) {
 absl::Status SchemaRules::AddValue(FormId id, uint32_t rule) {
   CHIMERA_ASSIGN_OR_RETURN(const std::vector<Form>* forms, forms_->Expand(id));
   CHIMERA_RETURN_IF_ERROR(forms_->Spend(static_cast<int64_t>(forms->size())));
-  size_t numbers = 0;
+  const auto numbers =
+      static_cast<size_t>(std::count_if(forms->begin(), forms->end(), [](const Form& form) {
+        return form.type == JsonType::kNumber;
+      }));
+  if (numbers > kNumberFormsMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(forms_->Pointer(id), ": more than ", kNumberFormsMax, " numbers in a choice"));
+  }
   std::vector<std::string> texts;
   for (const Form& form : *forms) {
     if (!form.refused.empty()) return absl::InvalidArgumentError(form.refused);
-    numbers += form.type == JsonType::kNumber;
     if (form.type == JsonType::kString && form.string.one_of) {
       texts.insert(texts.end(), form.string.one_of->begin(), form.string.one_of->end());
       continue;
     }
-    CHIMERA_RETURN_IF_ERROR(AddForm(form, rule));
-  }
-  if (numbers > kNumberFormsMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(forms_->Pointer(id), ": more than ", kNumberFormsMax, " numbers in a choice"));
+    const absl::Status status = AddForm(form, rule);
+    if (!status.ok()) return Located(status, forms_->Pointer(id));
   }
   if (texts.empty()) return absl::OkStatus();
   std::sort(texts.begin(), texts.end());
@@ -172,16 +182,18 @@ absl::Status SchemaRules::LongText(const ByteDfa& text, const StringForm& form, 
     b_->Text(b_->start(rule), "\"", AddStringDfa(b_, rule, text, flags));
     return absl::OkStatus();
   }
-  const uint64_t most = std::max<uint64_t>(kTextStatesMax / uint64_t(text.n_states()), 8);
-  uint64_t max = form.max;
-  if (max == kUnbounded && form.min <= most) {
-    // No end: a least length is enough.
-  } else {
-    max = std::min<uint64_t>(max, std::max<uint64_t>(most, form.min));
+  const uint64_t most =
+      std::max(kTextStatesMax / uint64_t(std::max(text.n_states(), 8)), kTextLengthMin);
+  uint32_t max = form.max;
+  if (max != kUnbounded || form.min > most) {
+    max = static_cast<uint32_t>(std::min<uint64_t>(max, std::max<uint64_t>(most, form.min)));
   }
-  CHIMERA_ASSIGN_OR_RETURN(const ByteDfa lengths,
-                           ByteDfa::Characters(form.min, static_cast<uint32_t>(max)));
+  CHIMERA_ASSIGN_OR_RETURN(const ByteDfa lengths, ByteDfa::Characters(form.min, max));
   CHIMERA_ASSIGN_OR_RETURN(const ByteDfa both, ByteDfa::And(text, lengths));
+  if (both.empty() && max < form.max) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("texts of more than ", max, " characters would need too many states"));
+  }
   CHIMERA_RETURN_IF_ERROR(forms_->Spend(both.n_states() / 4));
   b_->Text(b_->start(rule), "\"", AddStringDfa(b_, rule, both, json_->bound_flags()));
   return absl::OkStatus();

@@ -1,0 +1,75 @@
+# Judges values with a validator of its own, for json_schema_corpus_test. The argument is a file with
+# a line for each schema: {"name": ..., "schema": text, "values": [text, ...]}. Prints a line for
+# each value that does not fit, and last how many were looked at.
+import json
+import re
+import sys
+from decimal import Decimal
+
+import jsonschema
+
+try:
+    import referencing
+except ImportError:
+    referencing = None
+
+
+def load(text):
+    # Binary fractions would make 0.3 no multiple of 0.1.
+    return json.loads(text, parse_float=Decimal)
+
+
+def is_integer(checker, value):
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, Decimal) and value == value.to_integral_value())
+
+
+def pattern(validator, pattern, value, schema):
+    # ECMAScript's \s has U+FEFF, Python's has not.
+    if validator.is_type(value, "string") and not re.search(pattern, value.replace("\ufeff", " ")):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def refuse(address):
+    raise ValueError("not fetched: " + address)
+
+
+def judge(entry):
+    schema = load(entry["schema"])
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    kind = jsonschema.validators.extend(
+        kind,
+        validators={"pattern": pattern},
+        type_checker=kind.TYPE_CHECKER.redefine("integer", is_integer),
+    )
+    # Nothing is fetched.
+    if referencing:
+        references = {"registry": referencing.Registry()}
+    else:
+        resolver = jsonschema.RefResolver.from_schema(
+            schema, handlers={"http": refuse, "https": refuse}
+        )
+        references = {"resolver": resolver}
+    formats = getattr(kind, "FORMAT_CHECKER", jsonschema.FormatChecker())
+    validator = kind(schema, format_checker=formats, **references)
+    for text in entry["values"]:
+        error = next(validator.iter_errors(load(text)), None)
+        if error is not None:
+            print("bad:", entry["name"], text[:600], "##", error.message[:200])
+
+
+def main():
+    values = skipped = 0
+    for line in open(sys.argv[1], encoding="utf-8"):
+        entry = json.loads(line)
+        try:
+            judge(entry)
+            values += len(entry["values"])
+        except Exception as error:  # a reference that it cannot follow, a pattern it cannot read
+            skipped += 1
+            print("skipped:", entry["name"], type(error).__name__, str(error)[:100])
+    print("judged", values, "values,", skipped, "schemas skipped")
+
+
+main()
