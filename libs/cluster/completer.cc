@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "cluster/status_map.h"
+#include "grammar/modes.h"
 
 namespace chimera {
 namespace {
@@ -162,8 +163,16 @@ absl::StatusOr<std::optional<GrammarMatcher>> Completer::MatcherFor(
     const CompletionRequest& request, const ModelFrontend& frontend) {
   std::optional<GrammarMatcher> matcher;
   if (request.grammar.kind == GrammarSource::Kind::kNone) return matcher;
-  if (!frontend.config.switches.grammar) {
+  const GrammarConfig& config = frontend.config.grammar;
+  if (!config.enabled) {
     return absl::FailedPreconditionError("grammar.enabled is off in this model's configuration");
+  }
+  if (request.grammar.kind == GrammarSource::Kind::kMode &&
+      GrammarModeOf(request.grammar.text).has_value() &&
+      std::find(config.modes.begin(), config.modes.end(), request.grammar.text) ==
+          config.modes.end()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "mode ", request.grammar.text, " is not in grammar.modes of this model's configuration"));
   }
   CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<TokenGrammar> grammar,
                            frontend.grammars->Get(request.grammar));

@@ -55,7 +55,10 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Build(const std::string& mo
         absl::StrCat("model ", model_id, ": tokenizer of ", frontend->tokenizer->vocab_size(),
                      " tokens, vocab_size ", frontend->config.model.vocab_size));
   }
-  frontend->grammars = std::make_shared<GrammarCache>(frontend->tokenizer);
+  const GrammarConfig& grammar = frontend->config.grammar;
+  frontend->grammars = std::make_shared<GrammarCache>(
+      frontend->tokenizer, GrammarCacheOptions{int64_t{grammar.storage_mb} << 20,
+                                               {grammar.mask_cache, !grammar.jit}});
   return frontend;
 }
 

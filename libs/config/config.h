@@ -108,13 +108,22 @@ struct DiagnosticsConfig {
   bool operator==(const DiagnosticsConfig&) const = default;
 };
 
+struct GrammarConfig {
+  bool enabled = true;              // off: a request with a grammar is refused
+  std::vector<std::string> modes;   // those that a request may name
+  int storage_mb = 64;              // grammars and masks that are kept
+  bool mask_cache = true;           // off: every mask is built again
+  bool jit = true;                  // off: masks near the beginning are built with the grammar
+
+  bool operator==(const GrammarConfig&) const = default;
+};
+
 // Parts that can be switched on and off. The registry says which of them act already.
 struct Switches {
   bool byte_level = false;      // byte_level
   bool multimodal = false;      // multimodal
   bool distillation = false;    // training.distillation_init
   bool span_inference = false;  // span_inference
-  bool grammar = false;         // grammar
   bool entropy_valve = false;   // entropy_valve
   bool debt_ledger = false;     // debt_ledger
 
@@ -132,6 +141,7 @@ struct Config {
   PretrainConfig pretrain;
   MemoryConfig memory;
   DiagnosticsConfig diagnostics;
+  GrammarConfig grammar;
   Switches switches;
   BudgetLabels budget;
   // params.*, backbone.moe.{total,active}_params: what the file calls its sizes ("2.3B"). Printed

@@ -153,6 +153,26 @@ void ReadDiagnostics(Reader& root, Config* c) {
   later.At("thresholds").FloatMap(&d.thresholds);
 }
 
+void ReadGrammar(Reader& root, Config* c) {
+  Reader r = root.At("grammar");
+  GrammarConfig& g = c->grammar;
+  r.ActsIn("cluster: whether requests may have a grammar");
+  r.Bool("enabled", &g.enabled);
+  r.ActsIn("cluster: modes that requests may name");
+  r.Strings("modes", 64, &g.modes);
+  r.ActsIn("grammar: what is kept of grammars and masks");
+  r.FixedString("representation", "deterministic_fst_plus_weighted");
+  r.Int("storage_mb", 1, 1 << 20, &g.storage_mb);
+  r.Bool("adaptive_mask_cache", &g.mask_cache);
+  r.Bool("jit_compilation", &g.jit);
+  // The same switch stands in two places: both have to be on.
+  bool spans_agree = true;
+  Reader spans = root.At("span_inference");
+  spans.ActsIn("grammar: what is kept of grammars and masks");
+  spans.Bool("adaptive_mask_cache", &spans_agree);
+  g.mask_cache = g.mask_cache && spans_agree;
+}
+
 void ReadBudget(Reader& root, Config* c) {
   Reader r = root.At("memory_budget_mb");
   r.ActsIn("config, cluster: printed beside the recomputed bytes; the knot's memory limit");
@@ -208,7 +228,6 @@ void ReadSwitches(Reader& root, Config* c) {
   r.At("multimodal").Bool("enabled", &s.multimodal);
   r.At("training").At("distillation_init").Bool("enabled", &s.distillation);
   r.At("span_inference").Bool("enabled", &s.span_inference);
-  r.At("grammar").Bool("enabled", &s.grammar);
   r.At("entropy_valve").Bool("enabled", &s.entropy_valve);
   r.At("debt_ledger").Bool("enabled", &s.debt_ledger);
 }
@@ -227,6 +246,7 @@ absl::StatusOr<ConfigRead> ReadConfigFields(const JsonDocument& document) {
   ReadPretrain(root, c);
   ReadDeployment(root, c);
   ReadDiagnostics(root, c);
+  ReadGrammar(root, c);
   ReadBudget(root, c);
   ReadSizeLabels(root, c);
   ReadSwitches(root, c);

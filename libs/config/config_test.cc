@@ -94,9 +94,10 @@ TEST(Config, TypedSectionsHoldTheFilesValues) {
   EXPECT_EQ(c->budget.total_mb, 2524);
   EXPECT_EQ(c->budget.max_with_growth_mb, 3174);
   EXPECT_EQ(c->size_labels.front(), (std::pair<std::string, std::string>{"params.base", "2.3B"}));
+  EXPECT_EQ(c->grammar.modes.size(), 9u);
+  EXPECT_EQ(c->grammar.storage_mb, 64);
   EXPECT_EQ(c->switches, (Switches{.multimodal = true,
                                    .span_inference = true,
-                                   .grammar = true,
                                    .entropy_valve = true,
                                    .debt_ledger = true}));
 }

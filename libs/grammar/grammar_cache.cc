@@ -76,7 +76,7 @@ absl::StatusOr<std::shared_ptr<TokenGrammar>> GrammarCache::Get(const GrammarSou
   // Without the lock: a slow grammar costs its sender only. Two at once may compile the same one.
   CHIMERA_ASSIGN_OR_RETURN(std::shared_ptr<const Machine> machine,
                            CompileGrammar(source, GrammarUse::kGenerate));
-  auto grammar = std::make_shared<TokenGrammar>(Vocabulary(), std::move(machine));
+  auto grammar = std::make_shared<TokenGrammar>(Vocabulary(), std::move(machine), options_.masks);
   MutexLock lock(&mutex_);
   recent_.push_front({source, grammar});
   Trim();
@@ -87,7 +87,7 @@ void GrammarCache::Trim() {
   int64_t bytes = 0;
   for (auto entry = recent_.begin(); entry != recent_.end();) {
     bytes += entry->grammar->bytes() + static_cast<int64_t>(entry->source.text.size());
-    if (bytes <= bytes_max_ || entry == recent_.begin()) {
+    if (bytes <= options_.bytes_max || entry == recent_.begin()) {
       ++entry;
       continue;
     }

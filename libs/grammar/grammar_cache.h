@@ -16,8 +16,6 @@
 
 namespace chimera {
 
-inline constexpr int64_t kGrammarCacheBytesMax = 64 << 20;  // grammar.storage_mb
-
 // What a text has to be. Plain data.
 struct GrammarSource {
   enum class Kind { kNone, kMode, kJsonSchema, kRegex, kEbnf };
@@ -31,12 +29,17 @@ struct GrammarSource {
 absl::StatusOr<std::shared_ptr<const Machine>> CompileGrammar(const GrammarSource& source,
                                                               GrammarUse use);
 
+struct GrammarCacheOptions {
+  int64_t bytes_max = 64 << 20;
+  MaskOptions masks;
+};
+
 // Of one tokenizer. Thread-safe.
 class GrammarCache {
  public:
   explicit GrammarCache(std::shared_ptr<const Tokenizer> tokenizer,
-                        int64_t bytes_max = kGrammarCacheBytesMax)
-      : tokenizer_(std::move(tokenizer)), bytes_max_(bytes_max) {}
+                        const GrammarCacheOptions& options = {})
+      : tokenizer_(std::move(tokenizer)), options_(options) {}
 
   // Errors as of CompileGrammar. What was returned stays valid whatever leaves the cache. The first
   // call makes the tries of the vocabulary (a tenth of a second for 200,000 tokens).
@@ -57,7 +60,7 @@ class GrammarCache {
   void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<const Tokenizer> tokenizer_;
-  const int64_t bytes_max_;
+  const GrammarCacheOptions options_;
   Mutex vocabulary_mutex_;
   std::shared_ptr<const GrammarVocabulary> vocabulary_ ABSL_GUARDED_BY(vocabulary_mutex_);
   mutable Mutex mutex_;

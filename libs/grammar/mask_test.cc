@@ -103,6 +103,19 @@ TEST(Mask, KeepsWhatItBuilt) {
   EXPECT_EQ(grammar->counts().cached, 1);
 }
 
+TEST(Mask, SwitchesKeepAndBuildAhead) {
+  const auto built = [](const MaskOptions& options) {
+    auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded),
+                                                  options);
+    std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(GrammarMatcher(grammar).Mask(1000, bits).ok());
+    return grammar->counts().built;
+  };
+  EXPECT_EQ(built({}), 1);
+  EXPECT_EQ(built({.keep = false}), 3);
+  EXPECT_GT(built({.ahead = true}), 10);
+}
+
 TEST(Mask, RollbackAndForkRestoreIt) {
   auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(20));
   const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();

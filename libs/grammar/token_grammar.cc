@@ -8,8 +8,25 @@
 
 namespace chimera {
 TokenGrammar::TokenGrammar(std::shared_ptr<const GrammarVocabulary> vocabulary,
-                           std::shared_ptr<const Machine> machine)
-    : vocabulary_(std::move(vocabulary)), machine_(std::move(machine)) {}
+                           std::shared_ptr<const Machine> machine, const MaskOptions& options)
+    : vocabulary_(std::move(vocabulary)), machine_(std::move(machine)), options_(options) {
+  const MutexLock lock(&mutex_);
+  if (options_.ahead) BuildAhead();
+}
+
+// The masks of the states nearest to the beginning, a byte at a time.
+void TokenGrammar::BuildAhead() {
+  Tables& tables = *Current();
+  std::vector<GrammarState> states = {tables.table.start()};
+  for (size_t i = 0; i < states.size(); ++i) {
+    tables.Mask(states[i], options_, &counts_);
+    for (const uint8_t byte : tables.table.class_bytes()) {
+      const GrammarState next = tables.table.Next(states[i], byte);
+      if (states.size() >= kAheadStates || next == kDeadState) continue;
+      if (std::find(states.begin(), states.end(), next) == states.end()) states.push_back(next);
+    }
+  }
+}
 
 std::shared_ptr<TokenGrammar::Tables> TokenGrammar::Current() {
   if (current_ == nullptr || current_->full()) {
@@ -18,7 +35,12 @@ std::shared_ptr<TokenGrammar::Tables> TokenGrammar::Current() {
   return current_;
 }
 
-const TokenMask& TokenGrammar::Tables::Mask(GrammarState state, MaskCounts* counts) {
+const TokenMask& TokenGrammar::Tables::Mask(GrammarState state, const MaskOptions& options,
+                                            MaskCounts* counts) {
+  if (!options.keep) {
+    masks.clear();
+    mask_bytes = 0;
+  }
   const auto known = masks.find(state);
   if (known != masks.end()) {
     ++counts->cached;
@@ -66,7 +88,7 @@ absl::StatusOr<MaskResult> GrammarMatcher::Mask(int tokens_left, std::span<uint6
   MaskResult result;
   result.can_end = table.CanEnd(state);
   const auto left = static_cast<uint32_t>(std::max(tokens_left - 1, 0));
-  const TokenMask* mask = &tables_->Mask(state, &grammar_->counts_);
+  const TokenMask* mask = &tables_->Mask(state, grammar_->options_, &grammar_->counts_);
   TokenMask shorter;
   if (mask->close_bytes_max > left) {
     result.budgeted = true;

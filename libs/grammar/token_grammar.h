@@ -20,6 +20,12 @@ namespace chimera {
 inline constexpr int64_t kGrammarTableBytesMax = 16 << 20;
 inline constexpr int64_t kGrammarMaskBytesMax = 16 << 20;
 
+struct MaskOptions {
+  bool keep = true;    // masks for the next time their state comes up
+  bool ahead = false;  // build those of the first kAheadStates states at once
+};
+inline constexpr int kAheadStates = 256;
+
 struct MaskCounts {
   int64_t built = 0, cached = 0, budgeted = 0;
 };
@@ -28,7 +34,7 @@ struct MaskCounts {
 class TokenGrammar {
  public:
   TokenGrammar(std::shared_ptr<const GrammarVocabulary> vocabulary,
-               std::shared_ptr<const Machine> machine);
+               std::shared_ptr<const Machine> machine, const MaskOptions& options = {});
   TokenGrammar(const TokenGrammar&) = delete;
   TokenGrammar& operator=(const TokenGrammar&) = delete;
 
@@ -48,15 +54,17 @@ class TokenGrammar {
     std::unordered_map<GrammarState, TokenMask> masks;
     int64_t mask_bytes = 0;
 
-    const TokenMask& Mask(GrammarState state, MaskCounts* counts);
+    const TokenMask& Mask(GrammarState state, const MaskOptions& options, MaskCounts* counts);
     bool full() const { return table.bytes() > kGrammarTableBytesMax; }
   };
 
+  void BuildAhead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The tables in use; new ones when those are full.
   std::shared_ptr<Tables> Current() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<const GrammarVocabulary> vocabulary_;
   const std::shared_ptr<const Machine> machine_;
+  const MaskOptions options_;
   mutable Mutex mutex_;  // of the tables' contents too
   std::shared_ptr<Tables> current_ ABSL_GUARDED_BY(mutex_);
   MaskCounts counts_ ABSL_GUARDED_BY(mutex_);

@@ -94,7 +94,9 @@ void AddGrammar(CLI::App& app, Command* run) {
   CLI::App* grammar = app.add_subcommand("grammar", "Compile, check and measure grammars");
   grammar->require_subcommand(1);
   AddCheck(grammar, run);
+  AddGrammarCompletions(grammar, run);
   AddGrammarMaskBench(grammar, run);
+  AddGrammarHeadBench(grammar, run);
 }
 
 }  // namespace chimera

@@ -5,6 +5,8 @@
 
 namespace chimera {
 
+void AddGrammarCompletions(CLI::App* grammar, Command* run);
+void AddGrammarHeadBench(CLI::App* grammar, Command* run);
 void AddGrammarMaskBench(CLI::App* grammar, Command* run);
 
 }  // namespace chimera
