@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/philox.h"
+#include "grammar/state_table.h"
 #include "gtest/gtest.h"
 
 namespace chimera {
@@ -53,7 +55,27 @@ inline std::vector<std::string> CheckBatch(const std::string& command,
   return lines;
 }
 
-// The text with one byte deleted, inserted or doubled somewhere else.
+// A text of the language from pieces that may follow and single bytes, then the closing text:
+// longer words than random bytes come upon.
+inline std::string RandomPieces(StateTable* table, uint64_t seed, int count,
+                                const std::vector<std::string_view>& pieces) {
+  std::string text;
+  GrammarState state = table->start();
+  for (int i = 0; i < 8 * count && count > 0; ++i) {
+    const PhiloxBlock draw =
+        Philox4x32({static_cast<uint32_t>(i), 2, 0, 0}, uint32_t(seed), uint32_t(seed >> 32));
+    std::string piece(pieces[draw[0] % pieces.size()]);
+    if (draw[1] % 8 == 0) piece = static_cast<char>(' ' + draw[2] % 95);
+    const GrammarState next = table->Run(state, piece);
+    if (next == kDeadState) continue;
+    state = next;
+    text += piece;
+    --count;
+  }
+  return text + table->ClosingText(state);
+}
+
+// The text with one byte deleted, or one of the alphabet inserted.
 inline std::string Mutated(std::string text, uint64_t seed, std::string_view alphabet) {
   const PhiloxBlock draw = Philox4x32({0, 1, 0, 0}, uint32_t(seed), uint32_t(seed >> 32));
   const size_t at = draw[1] % (text.size() + 1);

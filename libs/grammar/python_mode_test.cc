@@ -1,5 +1,3 @@
-#include <cstdlib>
-
 #include "grammar/batch_check_testing.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/modes.h"
@@ -18,6 +16,14 @@ int64_t Generated(std::string_view text) {
 int64_t Checked(std::string_view text) {
   StateTable table(MakePythonMachine(GrammarUse::kCheck));
   return FirstFault(&table, text);
+}
+
+std::vector<std::string_view> Pieces() {
+  return {"if x:", ":",     "\n",      "\n", "\n  ", "\n    ",   "\n\t",    " ",   "else:", "f'",
+          "f\"",   "rf'''", "F\"\"\"", "{",  "}",    "{{",       "}}",      "!r",  ":>{",   "(",
+          ")",     "[",     "]",       "'",  "\"",   "'''",      "\"\"\"",  "b'",  "u",     "\\",
+          "\\\n",  "# c",   "#",       "12", "0x",   "1.5e-3",   "1_0",     "...", "!=",    "x",
+          "pass",  "def f", "\f",      ";",  "=",    "lambda: ", "\xC3\xA9"};
 }
 
 TEST(PythonMode, TakesWhatPythonTakes) {
@@ -115,8 +121,9 @@ TEST(PythonMode, RandomTextsAreTokenized) {
   if (!HasProgram("python3")) GTEST_SKIP() << "python3 is not installed";
   std::vector<std::string> texts;
   StateTable table(MakePythonMachine(GrammarUse::kGenerate));
-  for (uint64_t seed = 0; seed < 4000; ++seed) {
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
     texts.push_back(RandomText(&table, seed, 10 + static_cast<int>(seed % 120)));
+    texts.push_back(RandomPieces(&table, seed, 40, Pieces()));
   }
   const std::vector<std::string> verdicts = CheckBatch(kChecker + " generated", texts);
   for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(verdicts[i], "ok") << texts[i];
@@ -129,13 +136,17 @@ TEST(PythonMode, RandomTextsAreTokenized) {
     if (FirstFault(&check, text) == -1) accepted.push_back(std::move(text));
   }
   EXPECT_GT(accepted.size(), texts.size());
+  RecordProperty("accepted", static_cast<int>(accepted.size()));
   const std::vector<std::string> again = CheckBatch(kChecker + " checked", accepted);
   for (size_t i = 0; i < again.size(); ++i) EXPECT_EQ(again[i], "ok") << accepted[i];
 }
 
 TEST(PythonMode, CloseBytesHoldInWhatIsChecked) {
   StateTable check(MakePythonMachine(GrammarUse::kCheck));
-  for (uint64_t seed = 0; seed < 300; ++seed) RandomText(&check, seed, 150);
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    RandomText(&check, seed, 150);
+    RandomPieces(&check, seed, 60, Pieces());
+  }
 }
 
 // GRAMMAR_CORPUS_FILES=0 in the environment reads all files.

@@ -151,7 +151,9 @@ Next Stepper::String(GrammarItem item, uint8_t byte) {
 }
 
 Next Stepper::Escape(GrammarItem item, uint8_t byte) const {
-  if (byte == '\r') return generate_ ? kDead : Next(item);
+  if (byte == '\r') return generate_ ? kDead : Next(At(item, kEscape, item.a | kReturn));
+  if ((item.a & kReturn) != 0 && byte != '\n') return kDead;
+  item.a &= ~kReturn;
   // \N{..} has braces that are none; before other braces the backslash stands for itself.
   const bool brace = byte == 'N' || byte == '{' || byte == '}';
   if (brace && (item.a & kFormatted) != 0) return kDead;

@@ -74,6 +74,7 @@ inline constexpr uint32_t kHeaderLine = 1 << kHeaderShift;
 
 inline constexpr uint32_t kDouble = 1, kTriple = 2, kFormatted = 4, kOneClosing = 8,
                           kTwoClosing = 16;
+inline constexpr uint32_t kReturn = 32;  // of kEscape: '\r' was read
 
 // CPython refuses 100 blocks and 200 brackets.
 inline constexpr int kGeneratedDepthMax = 90;
