@@ -40,5 +40,6 @@ std::shared_ptr<const Machine> MakeJavascriptMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeSqlMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeMathLatexMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeDialogueMachine();
+std::shared_ptr<const Machine> MakeShellMachine(GrammarUse use);
 
 }  // namespace chimera
