@@ -29,8 +29,9 @@ std::shared_ptr<const Machine> Make(GrammarMode mode, GrammarUse use) {
       return MakeMathLatexMachine(use);
     case GrammarMode::kPlainText:
       return MakePlainTextMachine();
-    case GrammarMode::kMarkdown:
     case GrammarMode::kShell:
+      return MakeShellMachine(use);
+    case GrammarMode::kMarkdown:
       break;
   }
   return nullptr;
