@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "base/philox.h"
@@ -39,14 +40,51 @@ std::vector<std::string> OutsideCheck(const std::string& command,
   return lines;
 }
 
+bool HasProgram(const std::string& name) {
+  return std::system(("command -v " + name + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+std::vector<std::string> OutputLines(const std::string& command) {
+  FILE* const child = ::popen(command.c_str(), "r");
+  if (child == nullptr) return {};
+  std::string text;
+  std::array<char, 4096> buffer;
+  for (size_t n; (n = std::fread(buffer.data(), 1, buffer.size(), child)) > 0;) {
+    text.append(buffer.data(), n);
+  }
+  EXPECT_EQ(::pclose(child), 0) << command;
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    lines.push_back(text.substr(at, end - at));
+    at = end == std::string::npos ? text.size() : end + 1;
+  }
+  return lines;
+}
+
+std::vector<std::string> CheckBatch(const std::string& command,
+                                    const std::vector<std::string>& texts) {
+  const std::string path = testing::TempDir() + "batch_check_" + std::to_string(::getpid());
+  {
+    std::ofstream file(path, std::ios::binary);
+    for (const std::string& text : texts) file << text.size() << '\n' << text;
+  }
+  std::vector<std::string> lines = OutputLines(command + " '" + path + "'");
+  ::unlink(path.c_str());
+  EXPECT_EQ(lines.size(), texts.size());
+  lines.resize(texts.size());
+  return lines;
+}
+
 std::string RandomPieces(StateTable* table, std::span<const std::string_view> pieces, uint64_t seed,
-                         int tries) {
+                         int tries, uint32_t byte_every) {
   std::string text;
   GrammarState state = table->start();
   for (int i = 0; i < tries; ++i) {
     const PhiloxBlock draw = Philox4x32({static_cast<uint32_t>(i), 1, 0, 0}, uint32_t(seed),
                                         static_cast<uint32_t>(seed >> 32));
-    const std::string_view piece = pieces[draw[0] % pieces.size()];
+    std::string piece(pieces[draw[0] % pieces.size()]);
+    if (byte_every > 0 && draw[1] % byte_every == 0) piece = static_cast<char>(' ' + draw[2] % 95);
     const GrammarState next = table->Run(state, piece);
     if (next == kDeadState) continue;
     text += piece;

@@ -17,10 +17,22 @@ namespace chimera {
 std::vector<std::string> OutsideCheck(const std::string& command,
                                       const std::vector<nlohmann::json>& cases);
 
+// Whether a program is there to be started.
+bool HasProgram(const std::string& name);
+
+// What a command prints, by lines. The command has to succeed.
+std::vector<std::string> OutputLines(const std::string& command);
+
+// What `<command> <file>` says of each text, one line a text. The file holds, for each text, its
+// length in decimal, a line feed, and its bytes.
+std::vector<std::string> CheckBatch(const std::string& command,
+                                    const std::vector<std::string>& texts);
+
 // A text of the language like RandomText's, of pieces instead of bytes: `tries` times one is drawn
-// and appended where it may follow, then the closing text.
+// and appended where it may follow, then the closing text. One of `byte_every` draws is a printable
+// byte instead; 0: none.
 std::string RandomPieces(StateTable* table, std::span<const std::string_view> pieces, uint64_t seed,
-                         int tries);
+                         int tries, uint32_t byte_every = 0);
 
 // The text with one byte less, or one of `bytes` more.
 std::string Mutated(std::string text, std::string_view bytes, uint64_t seed);

@@ -1,6 +1,7 @@
-#include "grammar/batch_check_testing.h"
+#include "base/file.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/modes.h"
+#include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
 
 namespace chimera {
@@ -123,7 +124,7 @@ TEST(PythonMode, RandomTextsAreTokenized) {
   StateTable table(MakePythonMachine(GrammarUse::kGenerate));
   for (uint64_t seed = 0; seed < 2000; ++seed) {
     texts.push_back(RandomText(&table, seed, 10 + static_cast<int>(seed % 120)));
-    texts.push_back(RandomPieces(&table, seed, 40, Pieces()));
+    texts.push_back(RandomPieces(&table, Pieces(), seed, 160, 8));
   }
   const std::vector<std::string> verdicts = CheckBatch(kChecker + " generated", texts);
   for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(verdicts[i], "ok") << texts[i];
@@ -132,7 +133,7 @@ TEST(PythonMode, RandomTextsAreTokenized) {
   StateTable check(MakePythonMachine(GrammarUse::kCheck));
   std::vector<std::string> accepted;
   for (uint64_t seed = 0; seed < 4 * texts.size(); ++seed) {
-    std::string text = Mutated(texts[seed / 4], seed, "()[]{}'\"\\\n: \t#ax0!$.\r");
+    std::string text = Mutated(texts[seed / 4], "()[]{}'\"\\\n: \t#ax0!$.\r", seed);
     if (FirstFault(&check, text) == -1) accepted.push_back(std::move(text));
   }
   EXPECT_GT(accepted.size(), texts.size());
@@ -145,7 +146,7 @@ TEST(PythonMode, CloseBytesHoldInWhatIsChecked) {
   StateTable check(MakePythonMachine(GrammarUse::kCheck));
   for (uint64_t seed = 0; seed < 300; ++seed) {
     RandomText(&check, seed, 150);
-    RandomPieces(&check, seed, 60, Pieces());
+    RandomPieces(&check, Pieces(), seed, 240, 8);
   }
 }
 
@@ -155,7 +156,7 @@ TEST(PythonMode, TakesTheLibraryOfPython) {
   StateTable check(MakePythonMachine(GrammarUse::kCheck));
   int files = 0;
   for (const std::string& path : OutputLines(kChecker + " corpus ${GRAMMAR_CORPUS_FILES:-100}")) {
-    EXPECT_EQ(FirstFault(&check, FileText(path)), -1) << path;
+    EXPECT_EQ(FirstFault(&check, *ReadFile(path, 16 << 20)), -1) << path;
     ++files;
   }
   EXPECT_GE(files, 50);

@@ -1,6 +1,7 @@
-#include "grammar/batch_check_testing.h"
+#include "base/file.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/modes.h"
+#include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
 
 namespace chimera {
@@ -130,7 +131,8 @@ TEST(ShellMode, RandomTextsAreReadByBash) {
   StateTable table(MakeShellMachine(GrammarUse::kGenerate));
   for (uint64_t seed = 0; seed < 400; ++seed) {
     texts.push_back(RandomText(&table, seed, 10 + static_cast<int>(seed % 200)));
-    for (int i = 0; i < 3; ++i) texts.push_back(RandomPieces(&table, 3 * seed + i, 60, Pieces()));
+    for (int i = 0; i < 3; ++i)
+      texts.push_back(RandomPieces(&table, Pieces(), 3 * seed + i, 240, 8));
   }
   const std::vector<std::string> verdicts = CheckBatch(kChecker, texts);
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -140,7 +142,7 @@ TEST(ShellMode, RandomTextsAreReadByBash) {
   StateTable check(MakeShellMachine(GrammarUse::kCheck));
   std::vector<std::string> accepted;
   for (uint64_t seed = 0; seed < 4 * texts.size(); ++seed) {
-    std::string text = Mutated(texts[seed / 4], seed, "()[]{}'\"\\\n; $`#a<>&|=!");
+    std::string text = Mutated(texts[seed / 4], "()[]{}'\"\\\n; $`#a<>&|=!", seed);
     if (FirstFault(&check, text) == -1) accepted.push_back(std::move(text));
   }
   const std::vector<std::string> again = CheckBatch(kChecker, accepted);
@@ -164,7 +166,7 @@ TEST(ShellMode, CloseBytesHoldInWhatIsChecked) {
   StateTable check(MakeShellMachine(GrammarUse::kCheck));
   for (uint64_t seed = 0; seed < 300; ++seed) {
     RandomText(&check, seed, 150);
-    RandomPieces(&check, seed, 60, Pieces());
+    RandomPieces(&check, Pieces(), seed, 240, 8);
   }
 }
 
@@ -174,7 +176,7 @@ TEST(ShellMode, TakesTheScriptsOfTheMachine) {
   StateTable check(MakeShellMachine(GrammarUse::kCheck));
   int files = 0;
   for (const std::string& path : OutputLines(kChecker + " corpus ${GRAMMAR_CORPUS_FILES:-100}")) {
-    EXPECT_EQ(FirstFault(&check, FileText(path)), -1) << path;
+    EXPECT_EQ(FirstFault(&check, *ReadFile(path, 16 << 20)), -1) << path;
     ++files;
   }
   RecordProperty("files", files);

@@ -247,7 +247,11 @@ Next Stepper::EndWord(const GrammarItem& item, uint8_t byte) {
   const Word word = WordAt(node, WordsOf(role, Frame(item)));
   if (word == kWords) {
     const bool file = role >= kRoleRedirect && role <= kRoleRedirectCompound;
-    if (file && (byte == '<' || byte == '>') && (generate_ || node == kPlain)) return kDead;
+    const bool redirects = byte == '<' || byte == '>';
+    if (file && redirects && (generate_ || node == kPlain)) return kDead;
+    // Digits there are a descriptor, not the command: what follows would still be one.
+    const bool command = role <= kRolePiped || role == kRolePrefix;
+    if (generate_ && command && redirects && node == kPlain) return kDead;
     return OnlyReserved(role) ? kDead : Gap(To(item, AfterWord(role, node)), byte);
   }
   const bool opens = (Bit(word) & kOpeners) != 0;
