@@ -55,7 +55,7 @@ uint32_t JsonRules::AfterSpace(uint32_t from) {
 }
 
 uint32_t JsonRules::Document(uint32_t value) {
-  const uint32_t rule = b_->AddRule("document");
+  const uint32_t rule = b_->AddRule(b_->name(value));
   const uint32_t before = AfterSpace(b_->start(rule)), after = b_->AddPlace(rule);
   b_->Call(before, value, after);
   if (checking()) {

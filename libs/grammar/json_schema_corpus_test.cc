@@ -1,10 +1,7 @@
 // 700 schemas as people write them, with instances that fit and do not. Compiles each and runs
 // every instance; what is generated has to fit.
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -13,6 +10,7 @@
 #include "base/philox.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/json_schema.h"
+#include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
 
 namespace chimera {
@@ -156,8 +154,9 @@ TEST(JsonSchemaCorpus, JudgesInstances) {
   EXPECT_GE(score.right * 100, 90 * static_cast<int>(n));
 }
 
-// Random values of each schema's rules, as lines for the judge.
-void WriteGenerated(const std::vector<CorpusEntry>& corpus, std::ostream* out) {
+// Random values of each schema's rules, as cases for the judge.
+std::vector<nlohmann::json> Generated(const std::vector<CorpusEntry>& corpus) {
+  std::vector<nlohmann::json> cases;
   for (size_t i = 0; i < corpus.size(); ++i) {
     auto generate = CompileJsonSchema(corpus[i].schema, {.use = GrammarUse::kGenerate});
     auto check = CompileJsonSchema(corpus[i].schema, {.use = GrammarUse::kCheck});
@@ -169,7 +168,7 @@ void WriteGenerated(const std::vector<CorpusEntry>& corpus, std::ostream* out) {
     }
     StateTable generating(std::make_shared<RuleMachine>(*std::move(generate)));
     StateTable checking(std::make_shared<RuleMachine>(*std::move(check)));
-    Json texts = Json::array();
+    nlohmann::json texts = nlohmann::json::array();
     for (uint64_t seed = 0; seed < 6; ++seed) {
       const std::string text = RandomText(&generating, seed * 1000 + i, int(seed * seed * 20));
       EXPECT_TRUE(generating.status().ok()) << corpus[i].name << ": " << generating.status();
@@ -177,32 +176,22 @@ void WriteGenerated(const std::vector<CorpusEntry>& corpus, std::ostream* out) {
       EXPECT_EQ(FirstFault(&checking, text), -1) << corpus[i].name << ": " << text;
       texts.push_back(text);
     }
-    *out << Json{{"name", corpus[i].name}, {"schema", corpus[i].schema}, {"values", texts}} << "\n";
+    cases.push_back({{"name", corpus[i].name}, {"schema", corpus[i].schema}, {"values", texts}});
   }
+  return cases;
 }
 
 TEST(JsonSchemaCorpus, GeneratesWhatFits) {
   const std::vector<CorpusEntry> corpus = Corpus();
   if (corpus.empty()) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
-  const std::string path =
-      std::string(CHIMERA_BINARY_DIR) + "/json_schema_" + std::to_string(getpid()) + ".jsonl";
-  std::ofstream file(path);
-  WriteGenerated(corpus, &file);
-  file.close();
   if (std::system("python3 -c 'import jsonschema' 2> /dev/null") != 0) {
-    std::remove(path.c_str());
-    GTEST_SKIP() << "the rest needs Python's jsonschema";
+    GTEST_SKIP() << "needs Python's jsonschema";
   }
-  FILE* judge = popen(
-      ("python3 " CHIMERA_SOURCE_DIR "/libs/grammar/json_schema_judge.py " + path).c_str(), "r");
-  ASSERT_NE(judge, nullptr);
-  std::string report;
-  std::array<char, 4096> part;
-  while (const size_t n = fread(part.data(), 1, part.size(), judge)) report.append(part.data(), n);
-  EXPECT_EQ(pclose(judge), 0);
-  std::remove(path.c_str());
-  std::cout << report;
-  EXPECT_EQ(report.find("bad:"), std::string::npos);
+  const std::vector<std::string> report = OutsideCheck(
+      "python3 " CHIMERA_SOURCE_DIR "/libs/grammar/json_schema_judge.py", Generated(corpus));
+  ASSERT_FALSE(report.empty());
+  for (const std::string& line : report) EXPECT_FALSE(line.starts_with("bad:")) << line;
+  std::cout << report.back() << "\n";
 }
 
 }  // namespace

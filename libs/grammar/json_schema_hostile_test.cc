@@ -128,6 +128,34 @@ TEST(JsonSchemaHostile, HugeDocuments) {
       .IgnoreError();
 }
 
+TEST(JsonSchemaHostile, ManyPatterns) {
+  const auto pattern = [](int i) {
+    return absl::StrCat("{\"pattern\":\".*((a?){1000}){", i % 40 + 1, "}b", i, "\"}");
+  };
+  ExpectLimit(absl::StrCat(R"({"type":"string","anyOf":[)", List(1000, pattern), "]}"));
+  // Names of properties beside every one of the patterns.
+  const auto name = [](int i) {
+    return absl::StrCat("\"", std::string(100, char('a' + i % 26)), i, "\":{}");
+  };
+  const auto names = [](int i) { return absl::StrCat("\"^", i, "\":{\"const\":", i, "}"); };
+  ExpectLimit(absl::StrCat(R"({"type":"object","properties":{)", List(5000, name),
+                           R"(},"patternProperties":{)", List(30, names), "}}"));
+}
+
+TEST(JsonSchemaHostile, EqualTextsGiveEqualTables) {
+  const char* schema = R"({"type":"object","properties":{"a":{"allOf":[{"pattern":"^[a-z]*$"},)"
+                       R"({"pattern":"b"},{"format":"hostname"}]}},)"
+                       R"("patternProperties":{"x":{},"y$":{}}})";
+  for (const GrammarUse use : {GrammarUse::kCheck, GrammarUse::kGenerate}) {
+    const auto one = CompileJsonSchema(schema, {.use = use});
+    const std::string padding(100000, 'x');  // other addresses
+    const auto two = CompileJsonSchema(schema, {.use = use});
+    ASSERT_TRUE(one.ok() && two.ok());
+    ASSERT_EQ(one->edges.size(), two->edges.size());
+    for (size_t i = 0; i < one->edges.size(); ++i) EXPECT_EQ(one->edges[i].to, two->edges[i].to);
+  }
+}
+
 // Many optional properties stay few readings.
 TEST(JsonSchemaHostile, WideObjects) {
   const std::string schema = absl::StrCat(

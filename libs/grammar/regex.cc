@@ -15,7 +15,7 @@ namespace {
 // some walks may take: at the beginning none has read a byte, behind an end none may read one more.
 class RegexAutomaton {
  public:
-  explicit RegexAutomaton(bool search) : search_(search) {}
+  RegexAutomaton(bool search, int64_t* steps_left) : search_(search), steps_left_(steps_left) {}
 
   absl::StatusOr<ByteDfa> Compile(const RegexNode& tree) {
     const uint32_t first = Add();
@@ -25,6 +25,7 @@ class RegexAutomaton {
     if (search_) begin = AnyText(first);
     CHIMERA_RETURN_IF_ERROR(Emit(tree, begin, last));
     accept_ = search_ ? AnyText(last) : last;
+    *steps_left_ -= static_cast<int64_t>(nodes_.size());
     return Determinize();
   }
 
@@ -186,11 +187,14 @@ class RegexAutomaton {
     };
     // The beginning is a state of its own: no other one may pass a begin anchor.
     parts.start = number(Closure({{start_, false}}, true));
-    size_t steps = 0;
     for (size_t i = 0; i < sets.size(); ++i) {
-      if (sets.size() > kDfaStatesMax || steps > size_t{20} * 1000 * 1000) {
+      if (sets.size() > kDfaStatesMax) {
         return absl::ResourceExhaustedError(
             absl::StrCat("the regex needs more than ", kDfaStatesMax, " deterministic states"));
+      }
+      if (*steps_left_ < 0) {
+        return absl::ResourceExhaustedError(
+            "the regex takes too many steps to become an automaton");
       }
       const std::vector<Walk> set = sets[i];
       parts.accepts.push_back(std::any_of(set.begin(), set.end(),
@@ -199,7 +203,7 @@ class RegexAutomaton {
         std::vector<Walk> next;
         for (const auto& [node, ended] : set) {
           if (ended) continue;
-          steps += nodes_[node].edges.size();
+          *steps_left_ -= static_cast<int64_t>(nodes_[node].edges.size());
           for (const auto& [range, to] : nodes_[node].edges) {
             if (byte >= range.low && byte <= range.high) next.push_back({to, false});
           }
@@ -211,6 +215,7 @@ class RegexAutomaton {
   }
 
   const bool search_;
+  int64_t* const steps_left_;
   std::vector<Node> nodes_;
   std::vector<bool> marks_;
   uint32_t start_ = 0, accept_ = 0;
@@ -220,7 +225,9 @@ class RegexAutomaton {
 
 absl::StatusOr<ByteDfa> CompileRegex(std::string_view pattern, RegexOptions options) {
   CHIMERA_ASSIGN_OR_RETURN(const RegexNode tree, ParseRegex(pattern, options));
-  return RegexAutomaton(options.ecma_search).Compile(tree);
+  int64_t steps = kRegexStepsMax;
+  int64_t* left = options.steps_left ? options.steps_left : &steps;
+  return RegexAutomaton(options.ecma_search, left).Compile(tree);
 }
 
 }  // namespace chimera

@@ -80,6 +80,23 @@ TEST(Rules, CountsHold) {
   EXPECT_EQ(table.CloseBytes(table.Run(table.start(), "aba")), 2u);
 }
 
+TEST(Rules, CountsWithinCountsAreInTheClosingFigure) {
+  RuleBuilder b;
+  const uint32_t root = b.AddRule("root"), group = b.AddRule("group"), one = b.AddRule("one");
+  b.Text(b.start(one), "a", b.end(one));
+  const uint32_t in = b.AddPlace(group), out = b.AddPlace(group);
+  b.Text(b.start(group), "(", in);
+  b.Repeat(in, one, 2, 9, out);
+  b.Text(out, ")", b.end(group));
+  const uint32_t open = b.AddPlace(root);
+  b.Text(b.start(root), "<", open);
+  b.Repeat(open, group, 3, 5, b.end(root));
+  StateTable table = TableOf(&b, root);
+  EXPECT_EQ(table.CloseBytes(table.start()), 13u);
+  EXPECT_EQ(table.ClosingText(table.start()), "<(aa)(aa)(aa)");
+  EXPECT_EQ(table.CloseBytes(table.Run(table.start(), "<(aa)(a")), 6u);
+}
+
 TEST(Rules, CountsWithoutEndStayFewStates) {
   RuleBuilder b;
   const uint32_t root = b.AddRule("root"), one = b.AddRule("one");

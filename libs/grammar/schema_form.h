@@ -21,7 +21,7 @@ enum class JsonType : uint8_t { kNull, kBoolean, kNumber, kString, kArray, kObje
 inline constexpr int kJsonTypes = 6;
 
 struct StringForm {
-  std::vector<const ByteDfa*> all_of;  // sorted; the text is in all of them
+  std::vector<const ByteDfa*> all_of;  // the text is in all of them
   uint32_t min = 0, max = kUnbounded;  // characters
   // Only these, sorted; then there is no other limit.
   std::shared_ptr<const std::vector<std::string>> one_of;

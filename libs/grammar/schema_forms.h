@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "grammar/regex.h"
 #include "grammar/schema_form.h"
 #include "grammar/schema_source.h"
 
@@ -129,6 +130,7 @@ class SchemaForms {
   std::deque<ByteDfa> kept_;
   SchemaNode at_ = 0;  // for messages of limits
   int64_t steps_ = 0, states_ = 0;
+  int64_t regex_steps_left_ = kRegexStepsMax;  // of all patterns together
   int chain_ = 0;
 };
 

@@ -199,7 +199,7 @@ absl::Status SchemaForms::Count(SchemaNode node, const char* keyword, uint32_t* 
 absl::StatusOr<const ByteDfa*> SchemaForms::Pattern(std::string_view pattern) {
   const auto known = patterns_.find(std::string(pattern));
   if (known != patterns_.end()) return known->second;
-  auto dfa = CompileRegex(pattern, {.ecma_search = true});
+  auto dfa = CompileRegex(pattern, {.ecma_search = true, .steps_left = &regex_steps_left_});
   if (!dfa.ok()) return dfa.status();
   const ByteDfa* kept = nullptr;  // any text
   if (!(*dfa == ByteDfa::AnyText())) {
@@ -223,7 +223,6 @@ absl::Status SchemaForms::Strings(SchemaNode node, StringForm* out) {
   if (format != nullptr && format->Is(Kind::kString)) {
     if (const ByteDfa* dfa = JsonFormat(format->text)) out->all_of.push_back(dfa);
   }
-  std::sort(out->all_of.begin(), out->all_of.end());
   return absl::OkStatus();
 }
 

@@ -35,9 +35,10 @@ StringForm AndStrings(const StringForm& a, const StringForm& b) {
   StringForm both = a;
   both.min = std::max(a.min, b.min);
   both.max = std::min(a.max, b.max);
-  both.all_of.insert(both.all_of.end(), b.all_of.begin(), b.all_of.end());
-  std::sort(both.all_of.begin(), both.all_of.end());
-  both.all_of.erase(std::unique(both.all_of.begin(), both.all_of.end()), both.all_of.end());
+  for (const ByteDfa* dfa : b.all_of) {
+    const bool known = std::find(a.all_of.begin(), a.all_of.end(), dfa) != a.all_of.end();
+    if (!known) both.all_of.push_back(dfa);
+  }
   return both;
 }
 

@@ -275,7 +275,7 @@ void SchemaRules::NameTree(const ObjectForm& object, size_t first, size_t last, 
                            const std::function<uint32_t(size_t)>& to) {
   const uint32_t rule = b_->rule_of(from);
   std::map<std::pair<uint32_t, char>, uint32_t> places;
-  for (size_t i = first; i < last; ++i) {
+  for (size_t i = first; i < last && b_->n_places() <= kRulePlacesMax; ++i) {
     uint32_t at = from;
     for (const char c : Quoted(object.properties[i].name)) {
       const auto [it, fresh] = places.insert({{at, c}, 0});

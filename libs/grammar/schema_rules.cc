@@ -215,7 +215,8 @@ void SchemaRules::TextsOrElse(uint32_t content, const Names& names, const ByteDf
   const uint32_t rule = b_->rule_of(content);
   std::vector<Place> todo = {{content, dfa ? dfa->start() : 0, 0, names.size(), 0}};
   std::unordered_map<uint32_t, uint32_t> off;  // by state
-  while (!todo.empty()) {
+  // Beyond the limit of places nothing is of use any more; Add says so.
+  while (!todo.empty() && b_->n_places() <= kRulePlacesMax) {
     const Place at = todo.back();
     todo.pop_back();
     const bool named = at.first < at.last && names[at.first].first.size() == at.depth;
