@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages of packages.txt whose command or header is missing.
+# Installs the Debian packages of packages.txt whose command, header or module is missing.
 #   scripts/install_packages.sh [build]   what the product needs (the default)
 #   scripts/install_packages.sh test      that, and what the tests need
 #   scripts/install_packages.sh cross     what scripts/check_kernels.sh needs
@@ -25,6 +25,7 @@ has_header() {
 has() {
   case $1 in
     *.h | *.hpp) has_header "$1" ;;
+    python3:*) PATH="/usr/bin:$PATH" python3 -c "import ${1#python3:}" 2>/dev/null ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac
 }

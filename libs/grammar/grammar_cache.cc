@@ -38,12 +38,7 @@ absl::StatusOr<std::shared_ptr<const Machine>> CompileGrammar(const GrammarSourc
         return absl::InvalidArgumentError(
             absl::StrCat("mode ", source.text.substr(0, 64), " is not one of ", GrammarModeList()));
       }
-      std::shared_ptr<const Machine> machine = ModeMachine(*mode, use);
-      if (machine == nullptr) {
-        return absl::UnimplementedError(
-            absl::StrCat("mode ", source.text, " is not served by this build"));
-      }
-      return machine;
+      return ModeMachine(*mode, use);
     }
     case GrammarSource::Kind::kJsonSchema:
       return OfTables(CompileJsonSchema(source.text, {.use = use}));

@@ -2,21 +2,25 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
 #include "grammar/json_schema.h"
 
 namespace chimera {
 namespace {
 
-// In the order of GrammarMode.
 constexpr std::array<std::string_view, kGrammarModes> kNames = {
     "plain_text", "dialogue", "markdown",   "json", "python",
     "javascript", "sql",      "math_latex", "shell"};
 
-std::shared_ptr<const Machine> Make(GrammarMode mode, GrammarUse use) {
+std::shared_ptr<const Machine> MakeModeMachine(GrammarMode mode, GrammarUse use) {
   switch (mode) {
+    case GrammarMode::kPlainText:
+      return MakePlainTextMachine();
     case GrammarMode::kDialogue:
       return MakeDialogueMachine();
+    case GrammarMode::kMarkdown:
+      return MakeMarkdownMachine(use);
     case GrammarMode::kJson:
       return MakeJsonMachine(use);
     case GrammarMode::kPython:
@@ -27,14 +31,25 @@ std::shared_ptr<const Machine> Make(GrammarMode mode, GrammarUse use) {
       return MakeSqlMachine(use);
     case GrammarMode::kMathLatex:
       return MakeMathLatexMachine(use);
-    case GrammarMode::kPlainText:
-      return MakePlainTextMachine();
     case GrammarMode::kShell:
       return MakeShellMachine(use);
-    case GrammarMode::kMarkdown:
-      break;
   }
-  return nullptr;
+  return nullptr;  // no such mode
+}
+
+// Its own variable for each pair: machines that embed others ask for those while they are made.
+template <size_t kMode, GrammarUse kUse>
+std::shared_ptr<const Machine> Shared() {
+  static const auto* const machine =
+      new std::shared_ptr<const Machine>(MakeModeMachine(static_cast<GrammarMode>(kMode), kUse));
+  return *machine;
+}
+
+template <GrammarUse kUse, size_t... kModes>
+std::shared_ptr<const Machine> SharedOf(GrammarMode mode, std::index_sequence<kModes...>) {
+  constexpr std::array<std::shared_ptr<const Machine> (*)(), kGrammarModes> kShared = {
+      &Shared<kModes, kUse>...};
+  return kShared[static_cast<size_t>(mode)]();
 }
 
 }  // namespace
@@ -42,37 +57,25 @@ std::shared_ptr<const Machine> Make(GrammarMode mode, GrammarUse use) {
 std::string_view GrammarModeName(GrammarMode mode) { return kNames[static_cast<size_t>(mode)]; }
 
 std::optional<GrammarMode> GrammarModeOf(std::string_view name) {
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] == name) return static_cast<GrammarMode>(i);
+  for (size_t mode = 0; mode < kNames.size(); ++mode) {
+    if (kNames[mode] == name) return static_cast<GrammarMode>(mode);
   }
   return std::nullopt;
 }
 
-const std::string& GrammarModeList() {
-  static const std::string* list = [] {
-    auto* names = new std::string;
-    for (const std::string_view name : kNames) {
-      if (!names->empty()) *names += ", ";
-      *names += name;
-    }
-    return names;
-  }();
-  return *list;
+std::string GrammarModeList() {
+  std::string list;
+  for (const std::string_view name : kNames) {
+    if (!list.empty()) list += ", ";
+    list += name;
+  }
+  return list;
 }
 
 std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use) {
-  struct Made {
-    Made() {
-      for (size_t m = 0; m < kNames.size(); ++m) {
-        for (const GrammarUse each : {GrammarUse::kGenerate, GrammarUse::kCheck}) {
-          machines[m][each == GrammarUse::kCheck] = Make(static_cast<GrammarMode>(m), each);
-        }
-      }
-    }
-    std::shared_ptr<const Machine> machines[kGrammarModes][2];
-  };
-  static const Made* made = new Made;
-  return made->machines[static_cast<size_t>(mode)][use == GrammarUse::kCheck];
+  constexpr std::make_index_sequence<kGrammarModes> kAll;
+  return use == GrammarUse::kGenerate ? SharedOf<GrammarUse::kGenerate>(mode, kAll)
+                                      : SharedOf<GrammarUse::kCheck>(mode, kAll);
 }
 
 }  // namespace chimera

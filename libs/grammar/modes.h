@@ -27,13 +27,13 @@ inline constexpr int kGrammarModes = 9;
 // "shell": the names of the configuration.
 std::string_view GrammarModeName(GrammarMode mode);
 std::optional<GrammarMode> GrammarModeOf(std::string_view name);
-// All of them, comma-separated.
-const std::string& GrammarModeList();
+// All names, separated by ", ": for messages.
+std::string GrammarModeList();
 
-// The machine of a mode; made once, then shared. Null for a mode that is not there yet.
+// The machine of a mode; made once, then shared.
 std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
 
-// One a mode; docs/modes.md says what they hold to.
+// One a mode; docs/grammars.md says what they hold to.
 std::shared_ptr<const Machine> MakePlainTextMachine();
 std::shared_ptr<const Machine> MakePythonMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeJavascriptMachine(GrammarUse use);
@@ -41,5 +41,6 @@ std::shared_ptr<const Machine> MakeSqlMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeMathLatexMachine(GrammarUse use);
 std::shared_ptr<const Machine> MakeDialogueMachine();
 std::shared_ptr<const Machine> MakeShellMachine(GrammarUse use);
+std::shared_ptr<const Machine> MakeMarkdownMachine(GrammarUse use);
 
 }  // namespace chimera
