@@ -1,4 +1,5 @@
 #include <bit>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -6,11 +7,13 @@
 #include "base/file.h"
 #include "base/philox.h"
 #include "grammar/grammar_testing.h"
+#include "grammar/json_schema.h"
 #include "grammar/modes.h"
 #include "grammar/rule_builder.h"
 #include "grammar/rule_dfa.h"
 #include "grammar/token_grammar.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "text/tokenizer.h"
 
 namespace chimera {
@@ -58,7 +61,8 @@ std::vector<uint64_t> BruteForce(const GrammarVocabulary& vocabulary, StateTable
   return bits;
 }
 
-void ExpectMasksAreExact(std::shared_ptr<const Machine> machine, int texts) {
+// Returns how many of the masks began with a slice.
+int ExpectMasksAreExact(std::shared_ptr<const Machine> machine, int texts) {
   const auto vocabulary = Vocabulary8192();
   StateTable table(machine), oracle(machine);
   MaskBuilder builder(vocabulary, &table);
@@ -80,16 +84,40 @@ void ExpectMasksAreExact(std::shared_ptr<const Machine> machine, int texts) {
       with_slice += mask.slice != nullptr;
     }
   }
-  EXPECT_GT(with_slice, 0);
+  return with_slice;
 }
 
 TEST(Mask, EqualsBruteForce) {
-  ExpectMasksAreExact(MakePlainTextMachine(), 10);
-  ExpectMasksAreExact(BracketedStrings(kUnbounded), 40);
-  ExpectMasksAreExact(BracketedStrings(6), 60);
-  ExpectMasksAreExact(BracketedStrings(100), 20);
-  ExpectMasksAreExact(RegexMachine("[a-z]{1,12}( [a-z]+)*[.!?]"), 40);
-  ExpectMasksAreExact(RegexMachine("(\\w{3,40}|[^\"\\\\\\x00-\\x1f]{0,7}x);.*"), 60);
+  EXPECT_GT(ExpectMasksAreExact(BracketedStrings(kUnbounded), 40), 0);
+  EXPECT_GT(ExpectMasksAreExact(BracketedStrings(6), 60), 0);
+  EXPECT_GT(ExpectMasksAreExact(BracketedStrings(100), 20), 0);
+  EXPECT_GT(ExpectMasksAreExact(RegexMachine("[a-z]{1,12}( [a-z]+)*[.!?]"), 40), 0);
+  const char* const pattern = "(\\w{3,40}|[^\"\\\\\\x00-\\x1f]{0,7}x);.*";
+  EXPECT_GT(ExpectMasksAreExact(RegexMachine(pattern), 60), 0);
+}
+
+TEST(Mask, EqualsBruteForceInEveryMode) {
+  for (int mode = 0; mode < kGrammarModes; ++mode) {
+    for (const GrammarUse use : {GrammarUse::kGenerate, GrammarUse::kCheck}) {
+      SCOPED_TRACE(GrammarModeName(static_cast<GrammarMode>(mode)));
+      ExpectMasksAreExact(ModeMachine(static_cast<GrammarMode>(mode), use), 40);
+    }
+  }
+}
+
+TEST(Mask, EqualsBruteForceInAHundredSchemas) {
+  std::ifstream in(std::string(CHIMERA_DATA_DIR) + "/json_schemas.jsonl");
+  if (!in) GTEST_SKIP() << "json_schemas.jsonl is not there";
+  int schemas = 0;
+  for (std::string line; schemas < 100 && std::getline(in, line);) {
+    const nlohmann::json one = nlohmann::json::parse(line);
+    auto tables = CompileJsonSchema(one.at("schema").dump(), {});
+    if (!tables.ok()) continue;
+    SCOPED_TRACE(schemas);
+    ExpectMasksAreExact(std::make_shared<RuleMachine>(*std::move(tables)), 3);
+    ++schemas;
+  }
+  EXPECT_EQ(schemas, 100);
 }
 
 TEST(Mask, KeepsWhatItBuilt) {
@@ -105,8 +133,8 @@ TEST(Mask, KeepsWhatItBuilt) {
 
 TEST(Mask, SwitchesKeepAndBuildAhead) {
   const auto built = [](const MaskOptions& options) {
-    auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded),
-                                                  options);
+    auto grammar =
+        std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded), options);
     std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(GrammarMatcher(grammar).Mask(1000, bits).ok());
     return grammar->counts().built;
