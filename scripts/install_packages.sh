@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages of packages.txt whose command, header or module is missing.
+# Installs the Debian packages of packages.txt whose command, header or Python module is missing.
 #   scripts/install_packages.sh [build]   what the product needs (the default)
 #   scripts/install_packages.sh test      that, and what the tests need
 #   scripts/install_packages.sh cross     what scripts/check_kernels.sh needs
@@ -26,6 +27,7 @@ has() {
   case $1 in
     *.h | *.hpp) has_header "$1" ;;
     python3:*) PATH="/usr/bin:$PATH" python3 -c "import ${1#python3:}" 2>/dev/null ;;
+    python3:*) /usr/bin/python3 -c "import ${1#python3:}" >/dev/null 2>&1 ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac
 }

@@ -22,6 +22,7 @@ namespace chimera {
 inline constexpr int kEbnfBytesMax = 1 << 20;
 inline constexpr int kEbnfRulesMax = 10000;
 inline constexpr int kEbnfDepthMax = 200;
+inline constexpr int kEbnfPartsMax = 200000;  // of sequences and choices, about 130 bytes each
 inline constexpr int kEbnfRepeatMax = 1000000;
 
 // INVALID_ARGUMENT names line and column of what is wrong; RESOURCE_EXHAUSTED the limit.

@@ -93,6 +93,7 @@ class EbnfParser {
     EbnfNode choice{.kind = EbnfNode::Kind::kChoice};
     choice.at = at_;
     do {
+      CHIMERA_RETURN_IF_ERROR(CountPart());
       CHIMERA_ASSIGN_OR_RETURN(choice.parts.emplace_back(), Sequence());
     } while (Take("|"));
     --depth_;
@@ -104,10 +105,17 @@ class EbnfParser {
     EbnfNode sequence;
     sequence.at = at_;
     for (SkipSpace(); !SequenceEnds(); SkipSpace()) {
+      CHIMERA_RETURN_IF_ERROR(CountPart());
       CHIMERA_ASSIGN_OR_RETURN(EbnfNode item, Item());
       CHIMERA_ASSIGN_OR_RETURN(sequence.parts.emplace_back(), Quantified(std::move(item)));
     }
     return sequence;
+  }
+
+  absl::Status CountPart() {
+    if (++parts_ <= kEbnfPartsMax) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a grammar of more than ", kEbnfPartsMax, " parts, the limit"));
   }
 
   // Up to the end of the choice around it, or the next rule.
@@ -341,6 +349,7 @@ class EbnfParser {
   const std::string_view text_;
   size_t at_ = 0;
   int depth_ = 0;
+  int parts_ = 0;
 };
 
 }  // namespace

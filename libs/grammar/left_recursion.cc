@@ -24,22 +24,37 @@ absl::Status LeftRecursion::Resolve() {
                    " begins with itself behind rules that may be empty; write it as a loop"));
 }
 
-// The rules that may read nothing.
+// The rules that may read nothing: backwards from the ends over jumps, and over calls of such
+// rules.
 void LeftRecursion::FindNullable() {
-  const size_t n = b_->places_.size();
-  nullable_.assign(b_->rules_.size(), false);
+  const size_t n = b_->places_.size(), n_rules = b_->rules_.size();
+  nullable_.assign(n_rules, false);
+  std::vector<Rules> jumps_to(n), calls_of(n_rules), begun_by(n);
+  for (uint32_t j = 0; j < b_->jumps_.size(); ++j) {
+    const RuleJump& jump = b_->jumps_[j].jump;
+    jumps_to[jump.to].push_back(j);
+    if (jump.kind == RuleJump::Kind::kCall) calls_of[jump.arg].push_back(j);
+  }
   std::vector<bool> ends(n, false);  // an end can be reached without a byte
-  for (const auto& rule : b_->rules_) ends[rule.end] = true;
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = b_->jumps_.size(); i-- > 0;) {
-      const auto& [from, jump] = b_->jumps_[i];
-      const bool call = jump.kind == RuleJump::Kind::kCall;
-      if (ends[from] || !ends[jump.to] || (call && !nullable_[jump.arg])) continue;
-      ends[from] = changed = true;
+  Rules queue;
+  const auto reach = [&](uint32_t place) {
+    if (!ends[place]) queue.push_back(place);
+    ends[place] = true;
+  };
+  for (uint32_t r = 0; r < n_rules; ++r) begun_by[b_->rules_[r].start].push_back(r);
+  for (const auto& rule : b_->rules_) reach(rule.end);
+  while (!queue.empty()) {
+    const uint32_t place = queue.back();
+    queue.pop_back();
+    for (const uint32_t j : jumps_to[place]) {
+      const auto& [from, jump] = b_->jumps_[j];
+      if (jump.kind != RuleJump::Kind::kCall || nullable_[jump.arg]) reach(from);
     }
-    for (size_t r = 0; r < nullable_.size(); ++r) {
-      if (!nullable_[r] && ends[b_->rules_[r].start]) nullable_[r] = changed = true;
+    for (const uint32_t rule : begun_by[place]) {
+      nullable_[rule] = true;
+      for (const uint32_t j : calls_of[rule]) {
+        if (ends[b_->jumps_[j].jump.to]) reach(b_->jumps_[j].from);
+      }
     }
   }
 }

@@ -134,12 +134,41 @@ uint32_t RuleBuilder::AddRequired(uint64_t mask) {
   return static_cast<uint32_t>(required_.size() - 1);
 }
 
+void RuleBuilder::SkipEmptyPlaces() {
+  std::vector<uint32_t> past(places_.size(), kNoPlace);
+  std::vector<bool> kept(places_.size(), false);
+  for (const Edge& edge : edges_) kept[edge.from] = true;
+  for (const auto& [from, jump] : jumps_) {
+    kept[from] = kept[from] || past[from] != kNoPlace || jump.kind != RuleJump::Kind::kEmpty;
+    past[from] = jump.to;
+  }
+  const auto skips = [&](uint32_t place) {
+    return !kept[place] && places_[place].flags == 0 && past[place] != kNoPlace;
+  };
+  const auto target = [&](uint32_t place) {
+    uint32_t to = place;
+    for (size_t steps = 0; skips(to); to = past[to]) {
+      if (++steps > places_.size()) kept[to] = true;  // round in a circle, which needs one place
+      if (kept[to]) break;
+    }
+    for (uint32_t at = place; skips(at) && past[at] != to;) at = std::exchange(past[at], to);
+    return to;
+  };
+  for (Edge& edge : edges_) edge.edge.to = target(edge.edge.to);
+  for (auto& [from, jump] : jumps_) jump.to = target(jump.to);
+  for (Place& place : places_) {
+    if (place.close_to != kNoPlace) place.close_to = target(place.close_to);
+  }
+  for (Rule& rule : rules_) rule.start = target(rule.start);
+}
+
 absl::StatusOr<RuleTables> RuleBuilder::Build(uint32_t root) {
   CHIMERA_RETURN_IF_ERROR(LeftRecursion(this).Resolve());
   if (places_.size() > kRulePlacesMax) {
     return absl::ResourceExhaustedError(absl::StrCat("the grammar needs ", places_.size(),
                                                      " places, the limit is ", kRulePlacesMax));
   }
+  SkipEmptyPlaces();
   RuleTables tables;
   tables.root = root;
   tables.required = std::move(required_);
@@ -164,6 +193,11 @@ absl::StatusOr<RuleTables> RuleBuilder::Build(uint32_t root) {
   if (tables.places[root_rule.start].close_bytes == kUnbounded) {
     return absl::InvalidArgumentError(
         absl::StrCat("no text fits ", root_rule.name, ": the grammar is empty"));
+  }
+  if (tables.places[root_rule.start].close_frames > kGrammarDepthMax) {
+    return absl::ResourceExhaustedError(absl::StrCat("the shortest text nests rules ",
+                                                     tables.places[root_rule.start].close_frames,
+                                                     " deep, the limit is ", kGrammarDepthMax));
   }
   RemoveDeadEnds(&tables);
   MarkFreePlaces(&tables);

@@ -71,6 +71,10 @@ class RuleBuilder {
     RuleJump jump;
   };
 
+  // Leads past places from which nothing but one empty jump leads on: a call that returns to an end
+  // needs no frame then.
+  void SkipEmptyPlaces();
+
   std::vector<Rule> rules_;
   std::vector<Place> places_;
   std::vector<Edge> edges_;

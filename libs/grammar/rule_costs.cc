@@ -30,7 +30,10 @@ constexpr uint64_t kRuleBytesMax = 1u << 24;
 class Closing {
  public:
   explicit Closing(RuleTables* tables)
-      : t_(tables), whole_(tables->rules.size(), kUnbounded), callers_(tables->rules.size()) {
+      : t_(tables),
+        whole_(tables->rules.size(), kUnbounded),
+        frames_(tables->rules.size(), 0),
+        callers_(tables->rules.size()) {
     IndexBackwards();
     FindCounters();
   }
@@ -38,17 +41,22 @@ class Closing {
   void Run() {
     for (uint32_t p = 0; p < t_->places.size(); ++p) {
       t_->places[p].close_bytes = kUnbounded;
-      if (t_->places[p].flags & kPlaceFinal) Offer(p, 0);
+      if (t_->places[p].flags & kPlaceFinal) Offer(p, 0, 0);
     }
-    Offer(kDonePlace, 0);
+    Offer(kDonePlace, 0, 0);
     while (!queue_.empty()) {
       const auto [bytes, at] = queue_.top();
       queue_.pop();
       if (at >= t_->places.size()) {
         FinishRule(at - static_cast<uint32_t>(t_->places.size()), bytes);
       } else if (t_->places[at].close_bytes == bytes) {
-        FinishPlace(at, bytes);
+        FinishPlace(at);
       }
+    }
+    // Any place of a rule may have turns before it.
+    for (uint32_t p = kDonePlace + 1; p < t_->places.size(); ++p) {
+      const uint32_t turn = turn_[t_->places[p].rule];
+      if (turn != kNoPlace) RaiseFrames(p, t_->places[turn].close_frames);
     }
     // A counter that cannot turn often enough.
     for (uint32_t rule = 0; rule < whole_.size(); ++rule) {
@@ -77,8 +85,8 @@ class Closing {
     }
   }
 
-  void FinishPlace(uint32_t place, uint32_t bytes) {
-    for (uint32_t i = back_first_[place]; i < back_first_[place + 1]; ++i) Back(back_[i], bytes);
+  void FinishPlace(uint32_t place) {
+    for (uint32_t i = back_first_[place]; i < back_first_[place + 1]; ++i) Back(back_[i], place);
     if (place == kDonePlace) return;
     const uint32_t rule = t_->places[place].rule;
     RuleInfo& info = t_->rules[rule];
@@ -88,6 +96,10 @@ class Closing {
       // From the place of the turn it is one turn and what the start has to go.
       if (!Known(turn_[rule]) || !Known(start)) return;
       info.unit_bytes = t_->places[turn_[rule]].close_bytes - t_->places[start].close_bytes;
+    }
+    frames_[rule] = t_->places[start].close_frames;
+    if (turn_[rule] != kNoPlace) {
+      frames_[rule] = std::max(frames_[rule], t_->places[turn_[rule]].close_frames);
     }
     const uint64_t whole =
         t_->places[start].close_bytes + uint64_t{info.count_min} * info.unit_bytes;
@@ -99,7 +111,7 @@ class Closing {
     if (whole_[rule] != kUnbounded) return;
     whole_[rule] = bytes;
     for (const auto& [from, to] : callers_[rule]) {
-      if (Known(to)) Offer(from, bytes + t_->places[to].close_bytes);
+      if (Known(to)) OfferCall(from, rule, to);
     }
   }
 
@@ -134,20 +146,35 @@ class Closing {
 
   bool Known(uint32_t place) const { return t_->places[place].close_bytes != kUnbounded; }
 
-  void Offer(uint32_t place, uint32_t bytes) {
+  void Offer(uint32_t place, uint32_t bytes, uint16_t frames) {
     if (bytes > kRuleBytesMax || bytes >= t_->places[place].close_bytes) return;
     t_->places[place].close_bytes = bytes;
+    t_->places[place].close_frames = frames;
     queue_.push({bytes, place});
   }
+  void OfferCall(uint32_t from, uint32_t rule, uint32_t to) {
+    const RulePlace& behind = t_->places[to];
+    const bool tail = behind.flags == kPlaceFinal && behind.edges == 0 && behind.jumps == 0;
+    const int called = std::min(frames_[rule] + (tail ? 0 : 1), 0xFFFF);
+    Offer(from, whole_[rule] + behind.close_bytes,
+          std::max(behind.close_frames, static_cast<uint16_t>(called)));
+  }
+  void RaiseFrames(uint32_t place, uint16_t frames) {
+    t_->places[place].close_frames = std::max(t_->places[place].close_frames, frames);
+  }
 
-  void Back(const Step& step, uint32_t bytes) {
-    if (step.rule == kNoRule) return Offer(step.from, bytes + step.cost);
-    if (whole_[step.rule] != kUnbounded) Offer(step.from, bytes + whole_[step.rule]);
+  void Back(const Step& step, uint32_t to) {
+    const RulePlace& place = t_->places[to];
+    if (step.rule == kNoRule) {
+      return Offer(step.from, place.close_bytes + step.cost, place.close_frames);
+    }
+    if (whole_[step.rule] != kUnbounded) OfferCall(step.from, step.rule, to);
   }
 
   RuleTables* t_;
-  std::vector<uint32_t> whole_;  // by rule: from its start with the counter at 0 to its end
-  std::vector<uint32_t> turn_;   // by rule: the place behind its kCountUp, if it has to count
+  std::vector<uint32_t> whole_;   // by rule: from its start with the counter at 0 to its end
+  std::vector<uint16_t> frames_;  // by rule: that its shortest text pushes
+  std::vector<uint32_t> turn_;    // by rule: the place behind its kCountUp, if it has to count
   std::vector<uint32_t> back_first_;
   std::vector<Step> back_;                                           // by the place they lead to
   std::vector<std::vector<std::pair<uint32_t, uint32_t>>> callers_;  // (from, to) by rule

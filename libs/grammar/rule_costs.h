@@ -5,8 +5,8 @@
 
 namespace chimera {
 
-// Fills close_bytes of the places and unit_bytes of the rules; kUnbounded where no text leads to
-// the end.
+// Fills close_bytes and close_frames of the places and unit_bytes of the rules; kUnbounded where no
+// text leads to the end.
 void SetClosingFigures(RuleTables* tables);
 
 // Drops the edges, jumps and closing quotes that lead to a place without an end, then marks the

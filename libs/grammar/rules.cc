@@ -49,7 +49,9 @@ void RuleMachine::Step(std::span<const GrammarItem> from, uint8_t byte, StackPoo
 }
 
 // Follows every jump and every end of a rule from out[first] on, then keeps the items that wait for
-// a byte. More than kItemsMax of them stay more: StateTable refuses the configuration.
+// a byte and are not too deep to be completed: since each frame below has room for its own way to
+// the end, no configuration is a dead end. More than kItemsMax of them stay more: StateTable
+// refuses the configuration.
 void RuleMachine::Close(size_t first, StackPool* stacks, std::vector<GrammarItem>* out) const {
   constexpr size_t kVisitedMax = size_t{16} * kItemsMax;
   for (size_t i = first; i < out->size() && out->size() - first <= kVisitedMax; ++i) {
@@ -71,9 +73,9 @@ void RuleMachine::Close(size_t first, StackPool* stacks, std::vector<GrammarItem
     }
   }
   if (out->size() - first > kVisitedMax) return;
-  const auto waits = [this](const GrammarItem& item) {
+  const auto waits = [&](const GrammarItem& item) {
     const RulePlace& place = tables_.places[item.at];
-    return item.at == kDonePlace || place.edges > 0 || IsString(place);
+    return item.at == kDonePlace || ((place.edges > 0 || IsString(place)) && Fits(item, *stacks));
   };
   out->erase(std::remove_if(out->begin() + ptrdiff_t(first), out->end(),
                             [&](const GrammarItem& item) { return !waits(item); }),
@@ -89,7 +91,7 @@ void RuleMachine::Jump(const GrammarItem& item, const RuleJump& jump, StackPool*
       break;
     case RuleJump::Kind::kCall:
       if (!(tables_.places[jump.to].flags & kPlaceTail)) {
-        if (stacks->Full(item.stack)) return;
+        if (stacks->Full(item.stack) || !Fits(next, *stacks)) return;
         next.stack = stacks->Push(next);
       }
       next.at = tables_.rules[jump.arg].start;

@@ -70,6 +70,7 @@ struct RulePlace {
   uint32_t first_edge = 0, first_jump = 0;
   uint32_t edges = 0, jumps = 0;
   uint8_t flags = 0;
+  uint16_t close_frames = 0;  // that the shortest way to the end of the rule pushes
   uint32_t rule = 0;
   uint32_t close_to = kNoPlace;  // after the closing quote; kNoPlace: the string may not end here
   uint32_t close_bytes = 0;      // to the end of the rule, counters and masks aside
@@ -116,6 +117,11 @@ class RuleMachine : public Machine {
   void Close(size_t first, StackPool* stacks, std::vector<GrammarItem>* out) const;
   void Jump(const GrammarItem& item, const RuleJump& jump, StackPool* stacks,
             std::vector<GrammarItem>* out) const;
+  // Whether an item can still be completed within kGrammarDepthMax frames.
+  bool Fits(const GrammarItem& item, const StackPool& stacks) const {
+    const int frames = tables_.places[item.at].close_frames;
+    return frames == 0 || stacks.Depth(item.stack) + frames <= kGrammarDepthMax;
+  }
   uint32_t ItemClose(const GrammarItem& item) const;
   uint32_t StackClose(uint32_t stack, const StackPool& stacks) const;
 
