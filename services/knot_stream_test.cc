@@ -114,7 +114,7 @@ TEST_F(KnotStreamTest, HostileNumbersGetASentence) {
               }),
               HasSubstr("a window of 65 nodes exceeds 64"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_nodes(0)->add_class_weights(1.0f); }),
-              HasSubstr("class tables"));
+              HasSubstr("node 0: class weights need a class table"));
   EXPECT_THAT(refused([](auto* v) { v->set_loops(3); }), HasSubstr("loops 3 exceeds the 1"));
   EXPECT_THAT(refused([](auto* v) { v->mutable_transform()->set_temperature(-1); }),
               HasSubstr("temperature -1"));

@@ -9,7 +9,6 @@
 namespace chimera {
 namespace {
 
-constexpr int kClassWeightsMax = 64;
 constexpr size_t kCostPointsMax = 64;
 
 static_assert(static_cast<int>(WeightsCheck::kRunning) == knot::v1::WEIGHTS_CHECK_RUNNING);
@@ -49,6 +48,24 @@ NodeDistribution ReadDistribution(const knot::v1::NodeDistribution& in) {
   return out;
 }
 
+// A list that is too long is not read at all.
+absl::Status ReadWeights(const knot::v1::Node& in, size_t index, VerifyNode* out) {
+  if (in.class_weights_size() > kClassesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("node ", index, " has ", in.class_weights_size(),
+                                                   " class weights, the limit is ", kClassesMax));
+  }
+  if (in.token_weights_size() > kTokenWeightsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("node ", index, " has ", in.token_weights_size(),
+                                                   " token weights, the limit is ",
+                                                   kTokenWeightsMax));
+  }
+  out->class_weights.assign(in.class_weights().begin(), in.class_weights().end());
+  for (const knot::v1::TokenWeight& weight : in.token_weights()) {
+    out->token_weights.push_back({weight.token_id(), weight.weight()});
+  }
+  return absl::OkStatus();
+}
+
 // A curve that does not ascend is none.
 CostCurve ReadCost(const knot::v1::GetModelResponse& in) {
   CostCurve curve;
@@ -72,6 +89,11 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
     to->set_want_distribution(node.want_distribution);
     if (node.mask != nullptr) to->set_mask_id(MaskId(*node.mask));
     to->mutable_class_weights()->Add(node.class_weights.begin(), node.class_weights.end());
+    for (const TokenWeight& weight : node.token_weights) {
+      knot::v1::TokenWeight* const added = to->add_token_weights();
+      added->set_token_id(weight.token_id);
+      added->set_weight(weight.weight);
+    }
   }
   out->set_commit_node(request.commit_node);
   out->set_commit_all(request.commit_all);
@@ -80,7 +102,9 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   knot::v1::Transform* transform = out->mutable_transform();
   transform->set_temperature(request.transform.temperature);
   transform->set_repetition_penalty(request.transform.repetition_penalty);
-  transform->set_class_table_id(request.transform.class_table_id);
+  if (request.transform.class_table != nullptr) {
+    transform->set_class_table_id(ClassTableId(*request.transform.class_table));
+  }
   transform->set_rows_max(request.transform.rows_max);
   transform->set_top_p(request.transform.top_p);
   transform->set_omit_raw_mass(request.transform.omit_raw_mass);
@@ -100,12 +124,8 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches*
   VerifyRequest out;
   out.nodes.reserve(static_cast<size_t>(in.nodes_size()));
   for (const knot::v1::Node& node : in.nodes()) {
-    if (node.class_weights_size() > kClassWeightsMax) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("node ", out.nodes.size(), " has ", node.class_weights_size(),
-                       " class weights, the limit is ", kClassWeightsMax));
-    }
     VerifyNode& to = out.nodes.emplace_back();
+    CHIMERA_RETURN_IF_ERROR(ReadWeights(node, out.nodes.size() - 1, &to));
     to.parent = node.parent();
     to.token_id = node.token_id();
     to.want_distribution = node.want_distribution();
@@ -113,7 +133,6 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches*
       to.mask = caches->masks.Find(node.mask_id());
       if (to.mask == nullptr) unknown->mask_id = node.mask_id();
     }
-    to.class_weights.assign(node.class_weights().begin(), node.class_weights().end());
   }
   out.commit_node = in.commit_node();
   out.commit_all = in.commit_all();
@@ -122,7 +141,10 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches*
   if (in.has_transform()) {
     out.transform.temperature = in.transform().temperature();
     out.transform.repetition_penalty = in.transform().repetition_penalty();
-    out.transform.class_table_id = in.transform().class_table_id();
+    if (const uint64_t id = in.transform().class_table_id(); id != 0) {
+      out.transform.class_table = caches->class_tables.Find(id);
+      if (out.transform.class_table == nullptr) unknown->class_table_id = id;
+    }
     out.transform.rows_max = in.transform().rows_max();
     out.transform.top_p = in.transform().top_p();
     out.transform.omit_raw_mass = in.transform().omit_raw_mass();

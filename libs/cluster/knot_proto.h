@@ -3,6 +3,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "cluster/class_table_cache.h"
 #include "cluster/mask_cache.h"
 #include "cluster/model_transfer.h"
 #include "cluster/sketch_cache.h"
@@ -21,15 +22,17 @@ class Verify;
 namespace chimera {
 
 void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out);
-// Sketches and masks travel by content hash; these hold those that are known.
+// Sketches, masks and class tables travel by content hash; these hold those that are known.
 struct KnotCaches {
   SketchCache sketches;
   MaskCache masks;
+  ClassTableCache class_tables;
 };
 // One that is not: the request is not complete then. 0: none.
 struct UnknownContent {
   uint64_t sketch_id = 0;
   uint64_t mask_id = 0;
+  uint64_t class_table_id = 0;
 };
 absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches* caches,
                                          UnknownContent* unknown);

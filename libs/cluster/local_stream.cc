@@ -80,6 +80,10 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
                                                    " nodes"));
   }
   CHIMERA_RETURN_IF_ERROR(ValidateTransform(request.transform));
+  const ClassTable* const table = request.transform.class_table.get();
+  if (table != nullptr && table != transform_.class_table.get()) {
+    CHIMERA_RETURN_IF_ERROR(CheckClassTable(*table, model_->shape().vocab_size));
+  }
   CHIMERA_RETURN_IF_ERROR(ValidateNodes(request));
   CHIMERA_RETURN_IF_ERROR(ValidateFields(request));
   return request.commit_all ? absl::OkStatus() : ValidateWindow(request);
@@ -99,9 +103,10 @@ absl::Status LocalStream::ValidateNodes(const VerifyRequest& request) const {
       return absl::InvalidArgumentError(
           absl::StrCat("node ", i, " has token ", node.token_id, ", outside 0..", vocab_size - 1));
     }
-    if (!node.class_weights.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("node ", i, ": class tables are not served by this build"));
+    const absl::Status weights = CheckWeights(
+        {request.transform.class_table.get(), node.class_weights, node.token_weights}, vocab_size);
+    if (!weights.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("node ", i, ": ", weights.message()));
     }
     if (node.mask != nullptr) {
       const absl::Status status = transformer_.CheckMask(*node.mask);
@@ -244,7 +249,7 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
     history_.push_back(node.token_id);
     if (!node.want_distribution) continue;
     piece_wanted_.push_back(static_cast<int>(i - begin));
-    Want(static_cast<int32_t>(i), {}, node.mask);
+    Want(static_cast<int32_t>(i), {}, node);
   }
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
   ReserveLogits(piece_wanted_.size());
@@ -287,7 +292,7 @@ absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* 
     const int length = tree.Path(i, path);
     std::vector<int32_t> tokens;
     for (int j = 0; j < length; ++j) tokens.push_back(window_tokens_[static_cast<size_t>(path[j])]);
-    Want(i, std::move(tokens), request.nodes[static_cast<size_t>(i)].mask);
+    Want(i, std::move(tokens), request.nodes[static_cast<size_t>(i)]);
   }
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
@@ -349,9 +354,9 @@ void LocalStream::ReportGates() {
   gates_ = {};
 }
 
-void LocalStream::Want(int32_t node, std::vector<int32_t> path,
-                       std::shared_ptr<const NodeMask> mask) {
-  wanted_.push_back({node, history_.size(), std::move(path), std::move(mask)});
+void LocalStream::Want(int32_t node, std::vector<int32_t> path, const VerifyNode& from) {
+  wanted_.push_back(
+      {node, history_.size(), std::move(path), from.mask, from.class_weights, from.token_weights});
   hidden_.resize(wanted_.size() * static_cast<size_t>(model_->shape().d_model));
 }
 
@@ -385,9 +390,12 @@ absl::StatusOr<NodeDistribution> LocalStream::Distribution(const Wanted& wanted,
   const bool whole = logits.size() == static_cast<size_t>(model_->shape().vocab_size);
   const std::span<const uint64_t> mask =
       wanted.mask == nullptr ? std::span<const uint64_t>() : std::span(*wanted.mask);
-  CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                           whole ? transformer_.Apply(logits, seen, mask, transform_, first, count)
-                                 : transformer_.ApplyTiles(logits, seen, transform_, first, count));
+  const LogitWeights weights = {transform_.class_table.get(), wanted.class_weights,
+                                wanted.token_weights};
+  CHIMERA_ASSIGN_OR_RETURN(
+      NodeDistribution distribution,
+      whole ? transformer_.Apply(logits, seen, mask, transform_, first, count, weights)
+            : transformer_.ApplyTiles(logits, seen, transform_, first, count, weights));
   distribution.node = wanted.node;
   return distribution;
 }

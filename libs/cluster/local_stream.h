@@ -59,6 +59,8 @@ class LocalStream final : public KnotStream {
     size_t history_end = 0;     // committed tokens before its path
     std::vector<int32_t> path;  // tokens after them, the node's own last
     std::shared_ptr<const NodeMask> mask;
+    std::vector<float> class_weights;
+    std::vector<TokenWeight> token_weights;
   };
 
   absl::Status Validate(const VerifyRequest& request) const;
@@ -78,7 +80,7 @@ class LocalStream final : public KnotStream {
   // Room for the logits of so many rows.
   void ReserveLogits(size_t rows);
   // Makes room for the hidden row of a node whose distribution is wanted.
-  void Want(int32_t node, std::vector<int32_t> path, std::shared_ptr<const NodeMask> mask);
+  void Want(int32_t node, std::vector<int32_t> path, const VerifyNode& from);
   // The tiles to evaluate for a mask instead of the whole head; empty when that does not pay.
   absl::StatusOr<std::span<const int32_t>> TilesFor(const Wanted& wanted);
   float* HiddenOf(size_t wanted);

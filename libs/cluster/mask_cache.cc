@@ -7,15 +7,8 @@
 #include "base/file.h"
 
 namespace chimera {
-namespace {
 
 static_assert(std::endian::native == std::endian::little);
-
-int64_t BytesOf(const NodeMask& mask) {
-  return static_cast<int64_t>(mask.size() * sizeof(uint64_t));
-}
-
-}  // namespace
 
 std::string MaskBytes(const NodeMask& mask) {
   std::string bytes(mask.size() * sizeof(uint64_t), '\0');
@@ -40,25 +33,8 @@ absl::Status MaskCache::Put(uint64_t id, std::string_view bytes) {
   }
   auto mask = std::make_shared<NodeMask>(bytes.size() / sizeof(uint64_t));
   std::memcpy(mask->data(), bytes.data(), bytes.size());
-  MutexLock lock(&mutex_);
-  if (by_id_.contains(id)) return absl::OkStatus();
-  recent_.emplace_front(id, std::move(mask));
-  by_id_[id] = recent_.begin();
-  bytes_ += BytesOf(*recent_.front().second);
-  while (bytes_ > bytes_max_ && recent_.size() > 1) {
-    bytes_ -= BytesOf(*recent_.back().second);
-    by_id_.erase(recent_.back().first);
-    recent_.pop_back();
-  }
+  masks_.Put(id, std::move(mask));
   return absl::OkStatus();
-}
-
-std::shared_ptr<const NodeMask> MaskCache::Find(uint64_t id) {
-  MutexLock lock(&mutex_);
-  const auto it = by_id_.find(id);
-  if (it == by_id_.end()) return nullptr;
-  recent_.splice(recent_.begin(), recent_, it->second);
-  return it->second->second;
 }
 
 }  // namespace chimera

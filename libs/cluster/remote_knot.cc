@@ -14,6 +14,7 @@
 #include "base/status_macros.h"
 #include "chimera/knot/v1/knot.grpc.pb.h"
 #include "cluster/channel.h"
+#include "cluster/class_table_cache.h"
 #include "cluster/knot_proto.h"
 #include "cluster/mask_cache.h"
 #include "cluster/model_transfer.h"
@@ -103,6 +104,9 @@ class RemoteStream final : public KnotStream {
         CHIMERA_RETURN_IF_ERROR(PutSketch(request.fields, response.unknown_sketch().sketch_id()));
       } else if (response.has_unknown_mask()) {
         CHIMERA_RETURN_IF_ERROR(PutMask(request.nodes, response.unknown_mask().mask_id()));
+      } else if (response.has_unknown_class_table()) {
+        CHIMERA_RETURN_IF_ERROR(PutClassTable(request.transform.class_table.get(),
+                                              response.unknown_class_table().class_table_id()));
       } else {
         break;
       }
@@ -202,6 +206,18 @@ class RemoteStream final : public KnotStream {
       return response.has_mask_stored() ? absl::OkStatus() : Unexpected("mask_stored");
     }
     return Unexpected("a mask of the request");
+  }
+
+  absl::Status PutClassTable(const ClassTable* table, uint64_t id) {
+    if (table == nullptr || ClassTableId(*table) != id) {
+      return Unexpected("the class table of the request");
+    }
+    pb::StreamRequest message;
+    message.mutable_put_class_table()->set_class_table_id(id);
+    const std::string_view bytes = ClassTableBytes(*table);
+    message.mutable_put_class_table()->set_classes(bytes.data(), bytes.size());
+    CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
+    return response.has_class_table_stored() ? absl::OkStatus() : Unexpected("class_table_stored");
   }
 
   absl::StatusOr<pb::StreamResponse> Exchange(const pb::StreamRequest& request) {

@@ -27,22 +27,37 @@ inline constexpr int64_t kRestoreFirstChunkBytesMin = 128;  // the header of a s
 // vocabulary needs.
 using NodeMask = std::vector<uint64_t>;
 
+// The class of every token of the vocabulary, below kClassesMax. What a class stands for is its
+// owner's business.
+using ClassTable = std::vector<uint8_t>;
+inline constexpr int kClassesMax = 64;
+inline constexpr int kTokenWeightsMax = 64;  // of one node
+inline constexpr float kWeightMax = 100.0f;  // of a class or a token, either sign
+
+// Added to the logit of one token, on top of its class's weight.
+struct TokenWeight {
+  int32_t token_id = 0;
+  float weight = 0.0f;
+};
+
 // One position of a pass. Parents come before children; parent -1 is the last committed position.
 struct VerifyNode {
   int32_t parent = -1;
   int32_t token_id = 0;
   bool want_distribution = false;
-  std::shared_ptr<const NodeMask> mask;  // null: every token that is text, and end-of-text
-  std::vector<float> class_weights;      // at most 64, or empty
+  std::shared_ptr<const NodeMask> mask;    // null: every token that is text, and end-of-text
+  std::vector<float> class_weights;        // of the first classes, at most kClassesMax; 0 the rest
+  std::vector<TokenWeight> token_weights;  // at most kTokenWeightsMax
 };
 
-// What the knot does to logits before it returns them: penalty, bias, mask, temperature, in order.
+// What the knot does to logits before it returns them: penalty, weights, mask, temperature, in
+// order.
 struct LogitTransform {
   float temperature = 1.0f;         // 0: greedy, logits stay untempered
   float repetition_penalty = 1.0f;  // over the last kPenaltyWindow tokens and the node's path
-  uint64_t class_table_id = 0;
-  int rows_max = kRowsMax;  // 1..kRowsMax
-  float top_p = 1.0f;       // the rows a pass returns end where their mass reaches it
+  std::shared_ptr<const ClassTable> class_table;  // null: no node has class weights
+  int rows_max = kRowsMax;                        // 1..kRowsMax
+  float top_p = 1.0f;  // the rows a pass returns end where their mass reaches it
   // Leaves out raw_log_sum_exp, the one figure that masked rows count in: with it the head has to
   // evaluate every row whatever the mask allows. For log-probabilities, and for nothing else.
   bool omit_raw_mass = false;

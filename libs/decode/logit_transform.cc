@@ -50,9 +50,6 @@ absl::Status ValidateTransform(const LogitTransform& transform) {
     return absl::InvalidArgumentError(
         absl::StrCat("rows_max ", transform.rows_max, " is outside 1..", kRowsMax));
   }
-  if (transform.class_table_id != 0) {
-    return absl::InvalidArgumentError("class_table_id: class tables are not served by this build");
-  }
   return absl::OkStatus();
 }
 
@@ -89,16 +86,39 @@ void LogitTransformer::Gather(const Source& source) {
   }
 }
 
+void LogitTransformer::AddClassWeights(const LogitWeights& weights) {
+  if (weights.classes.empty()) return;
+  const auto last =
+      std::copy(weights.classes.begin(), weights.classes.end(), class_weights_.begin());
+  std::fill(last, class_weights_.end(), 0.0f);
+  float* out = scores_.data();
+  for (const int32_t tile : rows_.tiles()) {
+    const uint8_t* const classes = weights.table->data() + tile * kHeadTile;
+    for (uint32_t bits = rows_.TileBits(tile); bits != 0; bits &= bits - 1) {
+      *out++ += class_weights_[classes[std::countr_zero(bits)]];
+    }
+  }
+}
+
 // From the logits as they came, so that a token seen twice is penalised once.
 void LogitTransformer::Penalise(const Source& source, std::span<const int32_t> seen, float penalty,
-                                float temperature) {
+                                const LogitWeights& weights) {
   if (penalty == 1.0f) return;
+  const bool weighted = !weights.classes.empty();
   for (const int32_t id : seen) {
     const int position = id < n_ranks_ ? rows_.Position(id) : -1;
     if (position < 0) continue;
     const float logit = source.At(id);
-    scores_[static_cast<size_t>(position)] =
-        (logit > 0.0f ? logit / penalty : logit * penalty) / temperature;
+    float& score = scores_[static_cast<size_t>(position)];
+    score = logit > 0.0f ? logit / penalty : logit * penalty;
+    if (weighted) score += class_weights_[(*weights.table)[static_cast<size_t>(id)]];
+  }
+}
+
+void LogitTransformer::AddTokenWeights(std::span<const TokenWeight> tokens) {
+  for (const TokenWeight& token : tokens) {
+    const int position = rows_.Position(token.token_id);
+    if (position >= 0) scores_[static_cast<size_t>(position)] += token.weight;
   }
 }
 
@@ -170,10 +190,10 @@ absl::StatusOr<NodeDistribution> LogitTransformer::Apply(std::span<const float> 
                                                          std::span<const int32_t> seen,
                                                          std::span<const uint64_t> mask,
                                                          const LogitTransform& transform, int first,
-                                                         int count) {
+                                                         int count, const LogitWeights& weights) {
   CHIMERA_CHECK(logits.size() == static_cast<size_t>(vocab_size_));
   CHIMERA_RETURN_IF_ERROR(rows_.Set(mask));
-  return Run({logits, nullptr}, seen, transform, first, count);
+  return Run({logits, nullptr}, seen, transform, first, count, weights);
 }
 
 absl::StatusOr<std::span<const int32_t>> LogitTransformer::Tiles(std::span<const uint64_t> mask) {
@@ -184,18 +204,19 @@ absl::StatusOr<std::span<const int32_t>> LogitTransformer::Tiles(std::span<const
 absl::StatusOr<NodeDistribution> LogitTransformer::ApplyTiles(std::span<const float> logits,
                                                               std::span<const int32_t> seen,
                                                               const LogitTransform& transform,
-                                                              int first, int count) {
+                                                              int first, int count,
+                                                              const LogitWeights& weights) {
   CHIMERA_CHECK(logits.size() == rows_.tiles().size() * kHeadTile);
   if (!transform.omit_raw_mass) {
     return absl::InvalidArgumentError("the raw mass is over all rows, not over tiles");
   }
-  return Run({logits, &rows_}, seen, transform, first, count);
+  return Run({logits, &rows_}, seen, transform, first, count, weights);
 }
 
 absl::StatusOr<NodeDistribution> LogitTransformer::Run(const Source& source,
                                                        std::span<const int32_t> seen,
                                                        const LogitTransform& transform, int first,
-                                                       int count) {
+                                                       int count, const LogitWeights& weights) {
   NodeDistribution out;
   bool finite = true;
   out.raw_log_sum_exp = std::numeric_limits<float>::quiet_NaN();
@@ -207,10 +228,12 @@ absl::StatusOr<NodeDistribution> LogitTransformer::Run(const Source& source,
   const float temperature =
       transform.temperature == 0.0f ? 1.0f : std::max(transform.temperature, kTemperatureFloor);
   Gather(source);
+  AddClassWeights(weights);
+  Penalise(source, seen, transform.repetition_penalty, weights);
+  AddTokenWeights(weights.tokens);
   if (!DivideAll(scores_, temperature)) {
     return absl::InternalError("a logit of the model is not finite, or is not after temperature");
   }
-  Penalise(source, seen, transform.repetition_penalty, temperature);
   const auto max = static_cast<double>(StrandMaxima(scores_, maxima_, &finite));
   if (!finite) return absl::InternalError("the transformed logits are not finite");
   const ExpSums sums = SumExp(scores_, max);

@@ -79,22 +79,7 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
         "the first message of a stream must be open or restore_chunk");
   }
   if (AnswerSnapshotRequest(request, response)) return absl::OkStatus();
-  if (request.has_verify()) {
-    UnknownContent unknown;
-    CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify,
-                             ReadVerify(request.verify(), caches_, &unknown));
-    if (unknown.sketch_id != 0) {
-      response->mutable_unknown_sketch()->set_sketch_id(unknown.sketch_id);
-      return absl::OkStatus();
-    }
-    if (unknown.mask_id != 0) {
-      response->mutable_unknown_mask()->set_mask_id(unknown.mask_id);
-      return absl::OkStatus();
-    }
-    CHIMERA_ASSIGN_OR_RETURN(const VerifyResult result, stream_->Verify(verify));
-    WriteVerified(result, response->mutable_verified());
-    return absl::OkStatus();
-  }
+  if (request.has_verify()) return Verify(request.verify(), response);
   if (request.has_more_rows()) {
     const pb::MoreRows& more = request.more_rows();
     CHIMERA_ASSIGN_OR_RETURN(const NodeDistribution rows,
@@ -102,6 +87,30 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
     WriteRows(rows, more.first(), response->mutable_rows());
     return absl::OkStatus();
   }
+  return Store(request, response);
+}
+
+absl::Status StreamCall::Verify(const pb::Verify& in, pb::StreamResponse* response) {
+  UnknownContent unknown;
+  CHIMERA_ASSIGN_OR_RETURN(const VerifyRequest verify, ReadVerify(in, caches_, &unknown));
+  if (unknown.sketch_id != 0) {
+    response->mutable_unknown_sketch()->set_sketch_id(unknown.sketch_id);
+    return absl::OkStatus();
+  }
+  if (unknown.mask_id != 0) {
+    response->mutable_unknown_mask()->set_mask_id(unknown.mask_id);
+    return absl::OkStatus();
+  }
+  if (unknown.class_table_id != 0) {
+    response->mutable_unknown_class_table()->set_class_table_id(unknown.class_table_id);
+    return absl::OkStatus();
+  }
+  CHIMERA_ASSIGN_OR_RETURN(const VerifyResult result, stream_->Verify(verify));
+  WriteVerified(result, response->mutable_verified());
+  return absl::OkStatus();
+}
+
+absl::Status StreamCall::Store(const pb::StreamRequest& request, pb::StreamResponse* response) {
   if (request.has_put_sketch()) {
     const pb::PutSketch& put = request.put_sketch();
     CHIMERA_RETURN_IF_ERROR(caches_->sketches.Put(put.sketch_id(), put.bits()));
@@ -112,6 +121,12 @@ absl::Status StreamCall::Answer(const pb::StreamRequest& request, pb::StreamResp
     const pb::PutMask& put = request.put_mask();
     CHIMERA_RETURN_IF_ERROR(caches_->masks.Put(put.mask_id(), put.bits()));
     response->mutable_mask_stored()->set_mask_id(put.mask_id());
+    return absl::OkStatus();
+  }
+  if (request.has_put_class_table()) {
+    const pb::PutClassTable& put = request.put_class_table();
+    CHIMERA_RETURN_IF_ERROR(caches_->class_tables.Put(put.class_table_id(), put.classes()));
+    response->mutable_class_table_stored()->set_class_table_id(put.class_table_id());
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError("a stream message holds no request");

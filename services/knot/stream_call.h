@@ -46,6 +46,9 @@ class StreamCall final
  private:
   void Handle();
   absl::Status Answer(const knot::v1::StreamRequest& request, knot::v1::StreamResponse* response);
+  absl::Status Verify(const knot::v1::Verify& in, knot::v1::StreamResponse* response);
+  // Content that is known by its hash from then on.
+  absl::Status Store(const knot::v1::StreamRequest& request, knot::v1::StreamResponse* response);
   absl::Status Open(const knot::v1::Open& open, knot::v1::StreamResponse* response);
   absl::StatusOr<std::unique_ptr<KnotStream>> OpenOrClaim(const knot::v1::Open& open);
   // snapshot_requests.cc. False when it is another request; a refusal goes into the response.
