@@ -104,6 +104,7 @@ TEST(Ebnf, LeftRecursionOfEveryKind) {
       {"root ::= root root | 'a'", {"a", "aa", "aaaaa"}, {"", "b"}},
       {"root ::= root root | 'a' | ''", {"", "a", "aaa"}, {"b"}},
       {"root ::= root | 'a'", {"a"}, {"", "aa"}},
+      {"root ::= root root | 'a'{2,3} | 'b'", {"aa", "baab"}, {"", "a", "ab"}},
       {"root ::= e\ne ::= e '+' t | t\nt ::= t '*' f | f\nf ::= '(' e ')' | 'n'",
        {"n", "n+n*n", "(n+n)*n", "((n))"},
        {"n+", "(n", "nn", "*n"}},

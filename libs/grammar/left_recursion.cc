@@ -29,11 +29,22 @@ absl::Status LeftRecursion::Resolve() {
 void LeftRecursion::FindNullable() {
   const size_t n = b_->places_.size(), n_rules = b_->rules_.size();
   nullable_.assign(n_rules, false);
-  std::vector<Rules> jumps_to(n), calls_of(n_rules), begun_by(n);
+  std::vector<Rules> jumps_to(n), jumps_over(n_rules), begun_by(n);
+  Rules body(n_rules, kNoRule);  // of a repetition: what its turns read
+  for (const auto& [from, jump] : b_->jumps_) {
+    const uint32_t rule = b_->places_[from].rule;
+    if (jump.kind == RuleJump::Kind::kCall && b_->rules_[rule].counts) body[rule] = jump.arg;
+  }
+  // The rule that has to be empty for a jump to be taken without a byte; kNoRule: none has.
+  const auto over = [&](uint32_t j) {
+    const auto& [from, jump] = b_->jumps_[j];
+    if (jump.kind == RuleJump::Kind::kCall) return jump.arg;
+    const bool turns = jump.kind == RuleJump::Kind::kCountAbove && jump.arg > 0;
+    return turns ? body[b_->places_[from].rule] : kNoRule;
+  };
   for (uint32_t j = 0; j < b_->jumps_.size(); ++j) {
-    const RuleJump& jump = b_->jumps_[j].jump;
-    jumps_to[jump.to].push_back(j);
-    if (jump.kind == RuleJump::Kind::kCall) calls_of[jump.arg].push_back(j);
+    jumps_to[b_->jumps_[j].jump.to].push_back(j);
+    if (over(j) != kNoRule) jumps_over[over(j)].push_back(j);
   }
   std::vector<bool> ends(n, false);  // an end can be reached without a byte
   Rules queue;
@@ -47,12 +58,11 @@ void LeftRecursion::FindNullable() {
     const uint32_t place = queue.back();
     queue.pop_back();
     for (const uint32_t j : jumps_to[place]) {
-      const auto& [from, jump] = b_->jumps_[j];
-      if (jump.kind != RuleJump::Kind::kCall || nullable_[jump.arg]) reach(from);
+      if (over(j) == kNoRule || nullable_[over(j)]) reach(b_->jumps_[j].from);
     }
     for (const uint32_t rule : begun_by[place]) {
       nullable_[rule] = true;
-      for (const uint32_t j : calls_of[rule]) {
+      for (const uint32_t j : jumps_over[rule]) {
         if (ends[b_->jumps_[j].jump.to]) reach(b_->jumps_[j].from);
       }
     }

@@ -63,6 +63,8 @@ struct ContentRun {
   uint32_t close_bytes = 0;  // no place on the way is farther from an end
 };
 
+struct RuleTables;  // rules.h
+
 // Immutable, thread-safe.
 class Machine {
  public:
@@ -86,6 +88,8 @@ class Machine {
   virtual ContentRun StringContent(std::span<const GrammarItem>, const StackPool&) const {
     return {};
   }
+  // What the machine is made of, when that is tables; null when it is code.
+  virtual const RuleTables* rule_tables() const { return nullptr; }
 };
 
 }  // namespace chimera

@@ -13,6 +13,8 @@ constexpr std::array<std::string_view, kGrammarModes> kNames = {
     "plain_text", "dialogue", "markdown",   "json", "python",
     "javascript", "sql",      "math_latex", "shell"};
 
+constexpr std::array<uint32_t, kGrammarModes> kRevisions = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+
 std::shared_ptr<const Machine> MakeModeMachine(GrammarMode mode, GrammarUse use) {
   switch (mode) {
     case GrammarMode::kPlainText:
@@ -55,6 +57,8 @@ std::shared_ptr<const Machine> SharedOf(GrammarMode mode, std::index_sequence<kM
 }  // namespace
 
 std::string_view GrammarModeName(GrammarMode mode) { return kNames[static_cast<size_t>(mode)]; }
+
+uint32_t GrammarModeRevision(GrammarMode mode) { return kRevisions[static_cast<size_t>(mode)]; }
 
 std::optional<GrammarMode> GrammarModeOf(std::string_view name) {
   for (size_t mode = 0; mode < kNames.size(); ++mode) {

@@ -30,6 +30,10 @@ std::optional<GrammarMode> GrammarModeOf(std::string_view name);
 // All names, separated by ", ": for messages.
 std::string GrammarModeList();
 
+// Raised whenever the language of the mode's machine changes; packs that name the machine hold it
+// (docs/formats/fstpack.md).
+uint32_t GrammarModeRevision(GrammarMode mode);
+
 // The machine of a mode; made once, then shared.
 std::shared_ptr<const Machine> ModeMachine(GrammarMode mode, GrammarUse use);
 

@@ -62,6 +62,28 @@ std::vector<Entry> ByPlace(std::vector<Entry> entries, size_t n_places, Begin be
 
 RuleBuilder::RuleBuilder() : places_(1) {}  // kDonePlace
 
+RuleBuilder::RuleBuilder(const RuleTables& tables, std::span<const uint32_t> ends)
+    : required_(tables.required) {
+  for (size_t r = 0; r < tables.rules.size(); ++r) {
+    const RuleInfo& rule = tables.rules[r];
+    const bool counts = rule.count_min != 0 || rule.count_max != kUnbounded;
+    rules_.push_back(
+        {absl::StrCat("rule ", r), rule.start, ends[r], rule.count_min, rule.count_max, counts});
+  }
+  for (uint32_t p = 0; p < tables.places.size(); ++p) {
+    const RulePlace& place = tables.places[p];
+    const auto flags = static_cast<uint8_t>(place.flags & ~(kPlaceTail | kPlaceFree));
+    places_.push_back({place.rule, flags, place.close_to});
+    for (uint32_t e = place.first_edge; e < place.first_edge + place.edges; ++e) {
+      edges_.push_back({p, tables.edges[e]});
+    }
+    for (uint32_t j = place.first_jump; j < place.first_jump + place.jumps; ++j) {
+      jumps_.push_back({p, tables.jumps[j]});
+      rules_[place.rule].counts |= tables.jumps[j].kind == RuleJump::Kind::kCountUp;
+    }
+  }
+}
+
 uint32_t RuleBuilder::AddRule(std::string_view name) {
   const auto rule = static_cast<uint32_t>(rules_.size());
   rules_.push_back({.name = std::string(name)});

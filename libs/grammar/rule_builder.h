@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,9 @@ inline constexpr uint32_t kRulePlacesMax = 400000;  // 32 bytes each, before the
 class RuleBuilder {
  public:
   RuleBuilder();
+  // What Build made of some rules, or what has its form, to be built again. ends: the final place
+  // of each rule. Everything that Build derives is left out.
+  RuleBuilder(const RuleTables& tables, std::span<const uint32_t> ends);
 
   // A rule with a start and an end. The name is for messages.
   uint32_t AddRule(std::string_view name);

@@ -22,8 +22,9 @@ uint32_t StringByteCost(const RuleEdge& edge) {
   return cost;
 }
 
-// Beyond this a rule counts as one that never ends: sums of such figures must fit their type.
-constexpr uint64_t kRuleBytesMax = 1u << 24;
+// Beyond this a rule counts as one that never ends: the sum over a whole stack fits 32 bits.
+constexpr uint64_t kRuleBytesMax = 1048000;
+static_assert((kGrammarDepthMax + 1) * kRuleBytesMax < kUnbounded);
 
 // Knuth's generalisation of Dijkstra's algorithm: places leave the queue with their final figure,
 // and a rule is known once its start is, or the least number of turns of its counter.

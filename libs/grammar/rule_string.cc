@@ -79,7 +79,7 @@ int Utf8Of(uint32_t c, uint8_t bytes[4]) {
 
 class StringReader {
  public:
-  explicit StringReader(const RuleTables& tables) : tables_(tables) {}
+  StringReader(const RuleTables& tables, int room) : tables_(tables), room_(room) {}
 
   bool Has(const GrammarItem& item, RulePlaceFlag flag) const {
     return (tables_.places[item.at].flags & flag) != 0;
@@ -144,6 +144,7 @@ class StringReader {
     const auto offer = [&](uint32_t code_point, uint32_t bytes) {
       GrammarItem after = item;
       if (!FeedCodePoint(&after, code_point)) return;
+      if (tables_.places[after.at].close_frames > room_) return;
       fewest = std::min(fewest,
                         bytes + tables_.places[after.at].close_bytes + CountClose(tables_, after));
     };
@@ -203,13 +204,14 @@ class StringReader {
       if (IsFull(*item)) return false;
       return StepEscape(item, byte);
     }
-    StepString(tables_, *item, byte, &after);
+    StepString(tables_, *item, byte, room_, &after);
     if (after.empty()) return false;
     *item = after[0];
     return true;
   }
 
   const RuleTables& tables_;
+  const int room_;
 };
 
 }  // namespace
@@ -227,9 +229,9 @@ uint32_t CountClose(const RuleTables& tables, const GrammarItem& item) {
   return item.a < rule.count_min ? (rule.count_min - item.a) * rule.unit_bytes : 0;
 }
 
-void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte,
+void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte, int room,
                 std::vector<GrammarItem>* out) {
-  const StringReader reader(tables);
+  const StringReader reader(tables, room);
   GrammarItem next = item;
   if (item.b != 0) {
     if (reader.StepEscape(&next, byte)) out->push_back(next);
@@ -254,8 +256,8 @@ void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte,
   if (reader.Feed(&next, byte)) out->push_back(next);
 }
 
-uint32_t EscapeClose(const RuleTables& tables, const GrammarItem& item) {
-  const StringReader reader(tables);
+uint32_t EscapeClose(const RuleTables& tables, const GrammarItem& item, int room) {
+  const StringReader reader(tables, room);
   if (!reader.Has(item, kPlaceAnyEscape)) return reader.CheapestEscape(item);
   const EscapePlace at = EscapePlace::Of(item.b);
   GrammarItem after = item;
@@ -271,6 +273,7 @@ uint32_t EscapeClose(const RuleTables& tables, const GrammarItem& item) {
     default:
       break;
   }
+  if (!at.InDigits()) return rest;
   // A high half asks for the low one behind it, unless other digits can still make it none.
   const bool sure =
       at.high == 0 && at.digits() >= 2 && (at.value >> (4 * (at.digits() - 2)) & 0xFC) == 0xD8;

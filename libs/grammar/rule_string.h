@@ -10,12 +10,13 @@
 
 namespace chimera {
 
-// Appends what becomes of an item in a string after one more byte: at most one item.
-void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte,
+// Appends what becomes of an item in a string after one more byte: at most one item. `room`: frames
+// that may still be pushed; no escape is begun that leads only to places which need more.
+void StepString(const RuleTables& tables, const GrammarItem& item, uint8_t byte, int room,
                 std::vector<GrammarItem>* out);
 
 // Bytes to the end of the item's rule, when it has begun an escape.
-uint32_t EscapeClose(const RuleTables& tables, const GrammarItem& item);
+uint32_t EscapeClose(const RuleTables& tables, const GrammarItem& item, int room);
 
 // The place over an edge, or kNoPlace.
 uint32_t FollowEdge(const RuleTables& tables, uint32_t place, uint8_t byte);

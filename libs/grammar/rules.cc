@@ -9,6 +9,11 @@ namespace {
 
 bool IsString(const RulePlace& place) { return (place.flags & kPlaceString) != 0; }
 
+// Frames that may still be pushed on an item's stack.
+int Room(const GrammarItem& item, const StackPool& stacks) {
+  return kGrammarDepthMax - stacks.Depth(item.stack);
+}
+
 // The two registers as one set of bits.
 uint64_t Seen(const GrammarItem& item) { return uint64_t{item.b} << 32 | item.a; }
 // False when the bit was set before.
@@ -34,7 +39,7 @@ void RuleMachine::Step(std::span<const GrammarItem> from, uint8_t byte, StackPoo
   for (const GrammarItem& item : from) {
     const RulePlace& place = tables_.places[item.at];
     if (IsString(place)) {
-      StepString(tables_, item, byte, out);
+      StepString(tables_, item, byte, Room(item, *stacks), out);
       continue;
     }
     for (uint32_t e = place.first_edge; e < place.first_edge + place.edges; ++e) {
@@ -129,16 +134,18 @@ bool RuleMachine::CanEnd(std::span<const GrammarItem> items, const StackPool&) c
   return items[0].at == kDonePlace;  // items are sorted
 }
 
-uint32_t RuleMachine::ItemClose(const GrammarItem& item) const {
+uint32_t RuleMachine::ItemClose(const GrammarItem& item, const StackPool& stacks) const {
   if (item.at == kDonePlace) return 0;
-  if (item.b != 0 && IsString(tables_.places[item.at])) return EscapeClose(tables_, item);
+  if (item.b != 0 && IsString(tables_.places[item.at])) {
+    return EscapeClose(tables_, item, Room(item, stacks));
+  }
   return tables_.places[item.at].close_bytes + CountClose(tables_, item);
 }
 
 uint32_t RuleMachine::StackClose(uint32_t stack, const StackPool& stacks) const {
   uint32_t bytes = 0;
   for (; stack != kEmptyStack; stack = stacks.Top(stack).stack) {
-    bytes += ItemClose(stacks.Top(stack));
+    bytes += ItemClose(stacks.Top(stack), stacks);
   }
   return bytes;
 }
@@ -169,7 +176,7 @@ uint32_t RuleMachine::CloseBytes(std::span<const GrammarItem> items,
                                  const StackPool& stacks) const {
   uint32_t fewest = kUnbounded;
   for (const GrammarItem& item : items) {
-    fewest = std::min(fewest, ItemClose(item) + StackClose(item.stack, stacks));
+    fewest = std::min(fewest, ItemClose(item, stacks) + StackClose(item.stack, stacks));
   }
   return fewest;
 }

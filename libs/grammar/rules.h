@@ -86,7 +86,7 @@ struct RuleInfo {
 
 inline constexpr uint32_t kDonePlace = 0;  // the text has all been read; no way leads on
 
-// Immutable once built; plain data, written as it is into an .fstpack file.
+// Immutable once built; plain data (docs/formats/fstpack.md says how it is stored).
 struct RuleTables {
   std::vector<RulePlace> places;
   std::vector<RuleEdge> edges;  // of a place together
@@ -103,6 +103,7 @@ class RuleMachine : public Machine {
  public:
   explicit RuleMachine(RuleTables tables) : tables_(std::move(tables)) {}
   const RuleTables& tables() const { return tables_; }
+  const RuleTables* rule_tables() const override { return &tables_; }
 
   const std::array<uint8_t, 256>& byte_classes() const override { return tables_.classes; }
   void Start(StackPool* stacks, std::vector<GrammarItem>* out) const override;
@@ -122,7 +123,7 @@ class RuleMachine : public Machine {
     const int frames = tables_.places[item.at].close_frames;
     return frames == 0 || stacks.Depth(item.stack) + frames <= kGrammarDepthMax;
   }
-  uint32_t ItemClose(const GrammarItem& item) const;
+  uint32_t ItemClose(const GrammarItem& item, const StackPool& stacks) const;
   uint32_t StackClose(uint32_t stack, const StackPool& stacks) const;
 
   const RuleTables tables_;

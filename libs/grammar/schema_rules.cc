@@ -158,9 +158,15 @@ namespace {
 // Whether any text of the automaton can go on for as long as it has to and end as soon as it may:
 // then a counter beside it decides alone. One more character has to cost one byte at most.
 bool CounterDecides(const ByteDfa& text, const StringForm& form) {
+  bool returns = false;  // to the start, where the text may not end then
+  for (uint32_t s = 1; s < uint32_t(text.n_states()); ++s) {
+    for (int byte = 0; byte < 256 && !returns; ++byte) {
+      returns = text.Next(s, static_cast<uint8_t>(byte)) == text.start();
+    }
+  }
   for (uint32_t s = 1; s < uint32_t(text.n_states()); ++s) {
     if (!text.BetweenCharacters(s)) continue;
-    if (!text.Accepts(s) && (s != text.start() || form.min == 0)) return false;
+    if (!text.Accepts(s) && (s != text.start() || returns || form.min == 0)) return false;
     bool goes_on = false;
     for (int byte = 0x20; byte < 0x7F && !goes_on; ++byte) {
       if (byte != '"' && byte != '\\') goes_on = text.Next(s, static_cast<uint8_t>(byte)) != 0;

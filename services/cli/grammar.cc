@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/string_view.h"
 #include "grammar/expected_bytes.h"
+#include "grammar/fstpack.h"
 #include "grammar/grammar_cache.h"
 #include "grammar/state_table.h"
 #include "services/cli/commands.h"
@@ -45,9 +46,18 @@ absl::Status Fault(StateTable* table, GrammarState state, std::string_view text,
                                                  ExpectedBytes(table, state)));
 }
 
+// Of a pack, the one it holds: packs to generate with know fewer spellings.
+absl::StatusOr<std::shared_ptr<const Machine>> CheckMachine(const GrammarFlags& flags) {
+  if (!flags.pack_file.empty()) {
+    CHIMERA_ASSIGN_OR_RETURN(const GrammarPack pack, ReadGrammarPack(flags.pack_file));
+    return pack.machine;
+  }
+  CHIMERA_ASSIGN_OR_RETURN(const GrammarSource source, ReadGrammarFlags(flags));
+  return CompileGrammar(source, GrammarUse::kCheck);
+}
+
 absl::Status RunCheck(const CheckFlags& flags) {
-  CHIMERA_ASSIGN_OR_RETURN(const GrammarSource source, ReadGrammarFlags(flags.grammar));
-  const auto machine = CompileGrammar(source, GrammarUse::kCheck);
+  const auto machine = CheckMachine(flags.grammar);
   if (!machine.ok()) return AsUsageError(machine.status());
   std::string text;
   if (flags.file == "-") {
@@ -76,7 +86,7 @@ absl::Status RunCheck(const CheckFlags& flags) {
 void AddCheck(CLI::App* grammar, Command* run) {
   auto flags = std::make_shared<CheckFlags>();
   CLI::App* sub = grammar->add_subcommand("check", "Is this file a text of the grammar?");
-  AddGrammarFlags(sub, &flags->grammar, true);
+  AddGrammarFlags(sub, &flags->grammar, true, true);
   sub->add_option("file", flags->file, "The text; - reads standard input")->required();
   sub->add_flag("--quiet", flags->quiet, "Say nothing when it is");
   sub->footer(
@@ -95,6 +105,7 @@ void AddGrammar(CLI::App& app, Command* run) {
   grammar->require_subcommand(1);
   AddCheck(grammar, run);
   AddGrammarCompletions(grammar, run);
+  AddGrammarCompile(grammar, run);
   AddGrammarMaskBench(grammar, run);
   AddGrammarHeadBench(grammar, run);
 }

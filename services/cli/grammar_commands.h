@@ -7,6 +7,7 @@ namespace chimera {
 
 void AddGrammarCompletions(CLI::App* grammar, Command* run);
 void AddGrammarHeadBench(CLI::App* grammar, Command* run);
+void AddGrammarCompile(CLI::App* grammar, Command* run);
 void AddGrammarMaskBench(CLI::App* grammar, Command* run);
 
 }  // namespace chimera

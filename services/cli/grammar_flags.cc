@@ -13,12 +13,13 @@ constexpr size_t kGrammarFileBytesMax = 1 << 20;
 
 }  // namespace
 
-void AddGrammarFlags(CLI::App* sub, GrammarFlags* flags, bool required) {
+void AddGrammarFlags(CLI::App* sub, GrammarFlags* flags, bool required, bool packs) {
   CLI::Option_group* group = sub->add_option_group("Grammar");
   group->add_option("--mode", flags->mode, "One of " + std::string(GrammarModeList()));
   group->add_option("--schema", flags->schema_file, "File with a JSON Schema");
   group->add_option("--regex", flags->regex, "Regular expression, for the whole text");
   group->add_option("--ebnf", flags->ebnf_file, "File with rules in EBNF; the text is a root");
+  if (packs) group->add_option("--pack", flags->pack_file, "File that grammar compile made");
   group->require_option(required ? 1 : 0, 1);
 }
 
