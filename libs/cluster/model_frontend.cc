@@ -57,8 +57,8 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Build(const std::string& mo
   }
   const GrammarConfig& grammar = frontend->config.grammar;
   frontend->grammars = std::make_shared<GrammarCache>(
-      frontend->tokenizer, GrammarCacheOptions{int64_t{grammar.storage_mb} << 20,
-                                               {grammar.mask_cache, !grammar.jit}});
+      frontend->tokenizer,
+      GrammarCacheOptions{int64_t{grammar.storage_mb} << 20, {grammar.mask_cache, !grammar.jit}});
   return frontend;
 }
 

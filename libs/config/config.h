@@ -109,11 +109,11 @@ struct DiagnosticsConfig {
 };
 
 struct GrammarConfig {
-  bool enabled = true;              // off: a request with a grammar is refused
-  std::vector<std::string> modes;   // those that a request may name
-  int storage_mb = 64;              // grammars and masks that are kept
-  bool mask_cache = true;           // off: every mask is built again
-  bool jit = true;                  // off: masks near the beginning are built with the grammar
+  bool enabled = true;             // off: a request with a grammar is refused
+  std::vector<std::string> modes;  // those that a request may name
+  int storage_mb = 64;             // grammars and masks that are kept
+  bool mask_cache = true;          // off: every mask is built again
+  bool jit = true;                 // off: masks near the beginning are built with the grammar
 
   bool operator==(const GrammarConfig&) const = default;
 };

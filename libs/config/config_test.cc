@@ -96,10 +96,10 @@ TEST(Config, TypedSectionsHoldTheFilesValues) {
   EXPECT_EQ(c->size_labels.front(), (std::pair<std::string, std::string>{"params.base", "2.3B"}));
   EXPECT_EQ(c->grammar.modes.size(), 9u);
   EXPECT_EQ(c->grammar.storage_mb, 64);
-  EXPECT_EQ(c->switches, (Switches{.multimodal = true,
-                                   .span_inference = true,
-                                   .entropy_valve = true,
-                                   .debt_ledger = true}));
+  EXPECT_EQ(
+      c->switches,
+      (Switches{
+          .multimodal = true, .span_inference = true, .entropy_valve = true, .debt_ledger = true}));
 }
 
 TEST(Config, BothVersionsLoadWithAllScales) {
