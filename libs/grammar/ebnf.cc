@@ -72,7 +72,7 @@ class EbnfCompiler {
         return absl::OkStatus();
       }
       case EbnfNode::Kind::kRegex: {
-        const auto dfa = CompileRegex(node.text, {});
+        const auto dfa = CompileRegex(node.text, {.steps_left = &regex_steps_left_});
         if (!dfa.ok()) return EbnfFault(text_, node.at, ToStd(dfa.status().message()));
         AddDfa(&builder_, from, *dfa, to);
         return absl::OkStatus();
@@ -108,6 +108,7 @@ class EbnfCompiler {
   const std::string_view text_;
   const GrammarUse use_;
   RuleBuilder builder_;
+  int64_t regex_steps_left_ = kRegexStepsMax;  // of all expressions together
   std::map<std::string, uint32_t, std::less<>> ids_;
   uint32_t rule_ = 0;  // that places are added to
 };

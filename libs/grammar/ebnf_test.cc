@@ -104,6 +104,9 @@ TEST(Ebnf, LeftRecursionOfEveryKind) {
       {"root ::= root root | 'a'", {"a", "aa", "aaaaa"}, {"", "b"}},
       {"root ::= root root | 'a' | ''", {"", "a", "aaa"}, {"b"}},
       {"root ::= root | 'a'", {"a"}, {"", "aa"}},
+      {"root ::= root '+' t | t\nt ::= t '*' f | f\nf ::= 'n' | ''",
+       {"", "n", "*", "+", "n*n+", "+*+n"},
+       {"nn", "n*+nn"}},
       {"root ::= root root | 'a'{2,3} | 'b'", {"aa", "baab"}, {"", "a", "ab"}},
       {"root ::= e\ne ::= e '+' t | t\nt ::= t '*' f | f\nf ::= '(' e ')' | 'n'",
        {"n", "n+n*n", "(n+n)*n", "((n))"},
@@ -194,6 +197,7 @@ TEST(Ebnf, HostileGrammarsEndInAnError) {
       {"root ::= " + Repeated("%json {} ", n / 9), "400000 places"},
       {"root ::= " + Repeated("(a{1000}) ", 10) + "\na ::= b{1000}\nb ::= b 'x'", "is empty"},
       {"root ::= /(a{1000}){1000}/", "line 1"},
+      {"root ::= " + Repeated("/(a|b)*a(a|b){12}|.*/ ", 40000), "20000000 steps"},
       {"root ::= (((('a'{1000000}){1000000}){1000000}){1000000})", "the grammar is empty"},
   };
   for (const auto& [grammar, words] : cases) {
@@ -214,6 +218,21 @@ TEST(Ebnf, LongChainsCompile) {
       const bool last = called < 0 || called == kEbnfRulesMax - 1;
       absl::StrAppend(&rules, "\nr", i, " ::= ", last ? "'a'?" : absl::StrCat("r", called));
       absl::StrAppend(&rules, " 'b'? 'c'? 'd'? 'e'?");
+    }
+    const auto tables = CompileEbnf(rules, GrammarUse::kGenerate);
+    if (!tables.ok()) {
+      EXPECT_EQ(tables.status().code(), absl::StatusCode::kResourceExhausted) << tables.status();
+    }
+  }
+}
+
+// Every rule is left-recursive, or may be empty before a left recursion.
+TEST(Ebnf, ManyLeftRecursionsCompile) {
+  for (const char* body : {" 'x' | 'y'", " 'x' | ''"}) {
+    std::string rules = "root ::= root ';' | r0";
+    for (int i = 0; i < kEbnfRulesMax - 1; ++i) {
+      absl::StrAppend(&rules, "\nr", i, " ::= r", i, body, i + 2 < kEbnfRulesMax ? "| r" : "|'z'");
+      if (i + 2 < kEbnfRulesMax) absl::StrAppend(&rules, i + 1);
     }
     const auto tables = CompileEbnf(rules, GrammarUse::kGenerate);
     if (!tables.ok()) {

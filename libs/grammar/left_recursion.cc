@@ -71,11 +71,9 @@ void LeftRecursion::FindNullable() {
 
 // Places that a rule reaches before its first byte, and the calls it can make there.
 void LeftRecursion::FindBeginnings() {
-  const size_t n = b_->places_.size();
-  beginning_.assign(n, false);
+  IndexPlaces();
+  beginning_.assign(b_->places_.size(), false);
   first_calls_.assign(b_->rules_.size(), {});
-  jumps_of_.assign(n, {});
-  for (uint32_t j = 0; j < b_->jumps_.size(); ++j) jumps_of_[b_->jumps_[j].from].push_back(j);
   std::vector<uint32_t> queue;
   for (uint32_t r = 0; r < b_->rules_.size(); ++r) {
     queue.assign(1, b_->rules_[r].start);
@@ -148,15 +146,20 @@ std::vector<LeftRecursion::Rules> LeftRecursion::Groups() const {
   return groups;
 }
 
+// What was added since the last time: builders only grow.
 void LeftRecursion::IndexPlaces() {
-  rule_places_.assign(b_->rules_.size(), {});
-  edges_of_.assign(b_->places_.size(), {});
-  jumps_of_.assign(b_->places_.size(), {});
-  for (uint32_t p = kDonePlace + 1; p < b_->places_.size(); ++p) {
-    rule_places_[b_->places_[p].rule].push_back(p);
+  rule_places_.resize(b_->rules_.size());
+  edges_of_.resize(b_->places_.size());
+  jumps_of_.resize(b_->places_.size());
+  for (; places_ < b_->places_.size(); ++places_) {
+    if (places_ != kDonePlace) rule_places_[b_->places_[places_].rule].push_back(places_);
   }
-  for (uint32_t e = 0; e < b_->edges_.size(); ++e) edges_of_[b_->edges_[e].from].push_back(e);
-  for (uint32_t j = 0; j < b_->jumps_.size(); ++j) jumps_of_[b_->jumps_[j].from].push_back(j);
+  for (; edges_ < b_->edges_.size(); ++edges_) {
+    edges_of_[b_->edges_[edges_].from].push_back(edges_);
+  }
+  for (; jumps_ < b_->jumps_.size(); ++jumps_) {
+    jumps_of_[b_->jumps_[jumps_].from].push_back(jumps_);
+  }
 }
 
 absl::Status LeftRecursion::Rewrite(const Rules& group) {
@@ -166,15 +169,22 @@ absl::Status LeftRecursion::Rewrite(const Rules& group) {
     CHIMERA_ASSIGN_OR_RETURN(starts.emplace_back(), Copy(rule, rule, group, group));
   }
   for (size_t i = 0; i < group.size(); ++i) b_->rules_[group[i]].start = starts[i];
+  // Copies may ask for more of them: a list, because chains of such rules are as long as grammars.
+  while (!wanted_.empty()) {
+    const auto [made, rule] = wanted_.back();
+    wanted_.pop_back();
+    CHIMERA_ASSIGN_OR_RETURN(b_->rules_[made].start, Copy(made, rule, {rule}, {}));
+  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> LeftRecursion::NotEmpty(uint32_t rule) {
+uint32_t LeftRecursion::NotEmpty(uint32_t rule) {
   const auto known = not_empty_.find(rule);
   if (known != not_empty_.end()) return known->second;
   const uint32_t made = b_->AddRule(absl::StrCat(b_->name(rule), ", not empty"));
   not_empty_[rule] = made;
-  CHIMERA_ASSIGN_OR_RETURN(b_->rules_[made].start, Copy(made, rule, {rule}, {}));
+  nullable_.resize(b_->rules_.size(), false);
+  wanted_.push_back({made, rule});
   return made;
 }
 
@@ -226,8 +236,7 @@ absl::StatusOr<uint32_t> LeftRecursion::Copy(uint32_t target, uint32_t wanted, c
       if (in_group(jump.arg)) {
         b_->Empty(after.at(b_->end(jump.arg)), after.at(jump.to));
       } else if (nullable_[jump.arg]) {
-        CHIMERA_ASSIGN_OR_RETURN(const uint32_t rest, NotEmpty(jump.arg));
-        b_->Call(before.at(p), rest, after.at(jump.to));
+        b_->Call(before.at(p), NotEmpty(jump.arg), after.at(jump.to));
       } else {
         b_->Call(before.at(p), jump.arg, after.at(jump.to));
       }
@@ -236,6 +245,9 @@ absl::StatusOr<uint32_t> LeftRecursion::Copy(uint32_t target, uint32_t wanted, c
   const uint32_t start = b_->AddPlace(target);
   for (const uint32_t rule : sources) b_->Empty(start, before.at(b_->start(rule)));
   b_->Empty(after.at(b_->end(wanted)), b_->end(target));
+  beginning_.resize(b_->places_.size(), false);
+  beginning_[start] = true;
+  for (const auto& [p, copy] : before) beginning_[copy] = true;
   if (target == wanted && nullable_[wanted]) b_->Empty(start, b_->end(target));
   return start;
 }

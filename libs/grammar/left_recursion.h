@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,18 +38,20 @@ class LeftRecursion {
   // of rules of the group. Returns the copy's start; where `wanted` ends, target ends.
   absl::StatusOr<uint32_t> Copy(uint32_t target, uint32_t wanted, const Rules& sources,
                                 const Rules& group);
-  // A rule that reads what another one reads, except nothing.
-  absl::StatusOr<uint32_t> NotEmpty(uint32_t rule);
+  // A rule that reads what another one reads, except nothing; Rewrite fills it.
+  uint32_t NotEmpty(uint32_t rule);
   void IndexPlaces();
 
   RuleBuilder* b_;
-  std::vector<Rules> rule_places_;          // by rule
-  std::vector<Rules> jumps_of_;             // by place, into the builder's jumps
-  std::vector<Rules> edges_of_;             // by place, into the builder's edges
-  std::vector<bool> nullable_;              // by rule
-  std::vector<bool> beginning_;             // by place: reached without a byte
-  std::vector<Rules> first_calls_;          // by rule, of its beginnings
-  std::map<uint32_t, uint32_t> not_empty_;  // by rule
+  std::vector<Rules> rule_places_;                     // by rule
+  std::vector<Rules> jumps_of_;                        // by place, into the builder's jumps
+  std::vector<Rules> edges_of_;                        // by place, into the builder's edges
+  std::vector<bool> nullable_;                         // by rule
+  std::vector<bool> beginning_;                        // by place: reached without a byte
+  std::vector<Rules> first_calls_;                     // by rule, of its beginnings
+  std::map<uint32_t, uint32_t> not_empty_;             // by rule
+  std::vector<std::pair<uint32_t, uint32_t>> wanted_;  // (made, rule) of NotEmpty
+  uint32_t places_ = 0, edges_ = 0, jumps_ = 0;        // that are indexed
 };
 
 }  // namespace chimera
