@@ -81,7 +81,7 @@ class DebtLedger final : private DebtSink {
   void Erase(size_t at);
 
   const DebtSettings settings_;
-  const std::unique_ptr<DebtScanner> scanner_;
+  std::unique_ptr<DebtScanner> scanner_;
   uint32_t position_ = 0;  // tokens
   std::array<DebtEntry, kDebtsMax + 1> entries_ = {};
   size_t n_entries_ = 0;
