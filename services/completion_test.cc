@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "decode/debt_types.h"
 #include "model/model_testing.h"
 #include "services/serving_testing.h"
 
@@ -193,6 +194,47 @@ TEST(Completion, MetricsPassTheLinter) {
   }
   EXPECT_EQ(pclose(lint), 0);
   EXPECT_EQ(findings, "");
+}
+
+// The debts of a text under a mode are in its trailer and in the figures; without one there are
+// none, whatever the configuration says.
+TEST(Completion, DebtsOfAModeAreReported) {
+  Serving serving(TestModelFolder("completion_debts", true), {});
+  pb::CompleteRequest request = SeededRequest(3, 60);
+  EXPECT_EQ(serving.Complete(request).finished.debts_size(), 0);
+  request.set_mode("plain_text");
+  const Completion out = serving.Complete(request);
+  ASSERT_TRUE(out.status.ok()) << out.status.error_message();
+  ASSERT_GT(out.finished.debts_size(), 0);
+  for (const pb::Debt& debt : out.finished.debts()) {
+    EXPECT_TRUE(DebtOf(debt.type()).has_value()) << debt.type();
+    EXPECT_GT(debt.opened(), 0);
+    EXPECT_EQ(debt.opened() - debt.discharged(), debt.outstanding());
+    EXPECT_LE(debt.overdue(), debt.outstanding());
+  }
+  EXPECT_EQ(serving.Complete(request).token_ids, out.token_ids);
+}
+
+// With ledger and soft constraints off a mode's text is another; local or remote makes none.
+TEST(Completion, GuidanceChangesTheTextAndTheWireDoesNot) {
+  const auto text = [](const char* name, const char* overlay, bool remote_knot) {
+    const auto config = ParseConfig(ConfigJson(TestConfigWith("")), {overlay});
+    EXPECT_TRUE(config.ok()) << config.status();
+    ServingOptions options;
+    options.remote_knot = remote_knot;
+    Serving serving(TestModelFolder(name, *config), options);
+    pb::CompleteRequest request = SeededRequest(11, 120);
+    request.set_mode("plain_text");
+    const Completion out = serving.Complete(request);
+    EXPECT_TRUE(out.status.ok()) << out.status.error_message();
+    return out.token_ids;
+  };
+  const auto on = text("completion_guided", "{}", true);
+  EXPECT_EQ(text("completion_guided", "{}", false), on);
+  EXPECT_NE(
+      text("completion_unguided",
+           R"({"debt_ledger": {"enabled": false}, "grammar": {"soft_constraints": []}})", true),
+      on);
 }
 
 }  // namespace

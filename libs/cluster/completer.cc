@@ -41,6 +41,35 @@ double Seconds(int64_t from_ns, int64_t to_ns) {
   return from_ns == 0 || to_ns == 0 ? 0.0 : static_cast<double>(to_ns - from_ns) * 1e-9;
 }
 
+// Null for a request without a mode, and where the configuration leaves nothing to weigh.
+std::unique_ptr<TextGuide> GuideFor(const CompletionRequest& request, const ModelFrontend& frontend,
+                                    const SamplingParams& params) {
+  if (request.grammar.kind != GrammarSource::Kind::kMode) return nullptr;
+  const std::optional<GrammarMode> mode = GrammarModeOf(request.grammar.text);
+  if (!mode.has_value()) return nullptr;
+  const GuidanceConfig& guidance = frontend.config.guidance;
+  const auto soft = [&](const char* name) {
+    return std::count(guidance.soft_constraints.begin(), guidance.soft_constraints.end(), name) > 0;
+  };
+  GuideSettings settings = {.mode = *mode,
+                            .debts = frontend.config.switches.debt_ledger,
+                            .sentence_rhythm = soft("sentence_rhythm"),
+                            .paragraph_length = soft("paragraph_length"),
+                            .repetition_avoidance = soft("repetition_avoidance")};
+  settings.debt.obligations = {};
+  for (const std::string& name : guidance.obligations) {
+    if (const auto type = DebtOf(name)) {
+      settings.debt.obligations[static_cast<size_t>(*type)] = true;
+    }
+  }
+  settings.debt.max_outstanding = guidance.max_debts;
+  settings.debt.pressure_weight = guidance.pressure_weight;
+  settings.debt.max_tokens = params.max_tokens;
+  const bool weighs = IsProse(*mode) && !guidance.soft_constraints.empty();
+  if (!settings.debts && !weighs) return nullptr;
+  return std::make_unique<TextGuide>(settings, frontend.tokenizer, frontend.classes);
+}
+
 }  // namespace
 
 struct Completer::Timing {
@@ -132,7 +161,8 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   CHIMERA_ASSIGN_OR_RETURN(std::optional<GrammarMatcher> matcher, MatcherFor(request, *frontend));
   CHIMERA_RETURN_IF_ERROR(sink->OnStart(start));
 
-  Session session(std::move(stream), frontend->tokenizer, start.params, std::move(matcher));
+  Session session(std::move(stream), frontend->tokenizer, start.params, std::move(matcher),
+                  GuideFor(request, *frontend, start.params));
   const CancelScope scope(cancel, [&session] { session.Cancel(); });
   return Generate(&session, prompt, sink, timing);
 }
@@ -211,6 +241,8 @@ absl::StatusOr<CompletionEnd> Completer::Generate(Session* session,
       end.grammar = session->grammar_outcome();
       RecordGrammar(*end.grammar);
     }
+    end.debts = session->debt_outcomes();
+    RecordDebts(end.debts);
     return end;
   }
 }
@@ -225,6 +257,18 @@ void Completer::RecordGrammar(const GrammarOutcome& outcome) {
   count("chimera_grammar_steps_total", "end_withheld", outcome.withheld_ends);
   count("chimera_grammar_steps_total", "closing", outcome.budget_steps);
   count("chimera_grammar_steps_total", "forced", outcome.forced_tokens);
+}
+
+void Completer::RecordDebts(const std::vector<DebtOutcome>& debts) {
+  if (metrics_ == nullptr) return;
+  for (const DebtOutcome& debt : debts) {
+    const auto count = [&](const char* name, int64_t by) {
+      metrics_->Count(name, DebtName(debt.type), static_cast<double>(by));
+    };
+    count("chimera_debts_opened_total", debt.counts.opened);
+    count("chimera_debts_discharged_total", debt.counts.discharged);
+    count("chimera_debts_outstanding_total", debt.counts.outstanding);
+  }
 }
 
 void Completer::Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing) {

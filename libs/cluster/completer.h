@@ -48,6 +48,7 @@ struct CompletionEnd {
   int prompt_tokens = 0;
   int completion_tokens = 0;
   std::optional<GrammarOutcome> grammar;  // of a request with a grammar
+  std::vector<DebtOutcome> debts;         // of a request with a mode
   double queue_seconds = 0;               // all from arrival
   double first_token_seconds = 0;
   double total_seconds = 0;
@@ -114,6 +115,7 @@ class Completer {
   absl::StatusOr<CompletionEnd> Generate(Session* session, const std::vector<int32_t>& prompt,
                                          CompletionSink* sink, Timing* timing);
   void RecordGrammar(const GrammarOutcome& outcome);
+  void RecordDebts(const std::vector<DebtOutcome>& debts);
   void Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing);
 
   Knot* const knot_;

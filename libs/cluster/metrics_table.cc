@@ -1,5 +1,7 @@
 #include "cluster/metrics_table.h"
 
+#include "decode/debt_types.h"
+
 namespace chimera {
 namespace {
 
@@ -9,6 +11,15 @@ std::vector<double> Doubling(double first, int n) {
   std::vector<double> bounds;
   for (double bound = first; n > 0; --n, bound *= 2) bounds.push_back(bound);
   return bounds;
+}
+
+// By the names of the configuration.
+MetricSpec Debts(const char* name, const char* help) {
+  MetricSpec spec = {name, help, MetricType::kCounter, "type", {}, {}};
+  for (int i = 0; i < kDebtTypes; ++i) {
+    spec.label_values.emplace_back(DebtName(static_cast<DebtType>(i)));
+  }
+  return spec;
 }
 
 std::vector<MetricSpec> SurfaceTable() {
@@ -33,6 +44,9 @@ std::vector<MetricSpec> SurfaceTable() {
        "kind",
        {"masked", "end_withheld", "closing", "forced"},
        {}},
+      Debts("chimera_debts_opened_total", "Debts that texts under a mode opened."),
+      Debts("chimera_debts_discharged_total", "Debts that texts under a mode settled."),
+      Debts("chimera_debts_outstanding_total", "Debts that were open where a text ended."),
       {"chimera_requests_waiting",
        "Completions waiting for a worker.",
        MetricType::kGauge,

@@ -59,6 +59,7 @@ absl::StatusOr<std::shared_ptr<const ModelFrontend>> Build(const std::string& mo
   frontend->grammars = std::make_shared<GrammarCache>(
       frontend->tokenizer,
       GrammarCacheOptions{int64_t{grammar.storage_mb} << 20, {grammar.mask_cache, !grammar.jit}});
+  frontend->classes = std::make_shared<const ClassTable>(MakeClassTable(*frontend->tokenizer));
   return frontend;
 }
 

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "config/config.h"
 #include "decode/knot.h"
+#include "decode/token_classes.h"
 #include "grammar/grammar_cache.h"
 #include "text/tokenizer.h"
 
@@ -21,6 +22,7 @@ struct ModelFrontend {
   Config config;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::shared_ptr<GrammarCache> grammars;
+  std::shared_ptr<const ClassTable> classes;
 };
 
 // Thread-safe.

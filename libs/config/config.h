@@ -118,6 +118,17 @@ struct GrammarConfig {
   bool operator==(const GrammarConfig&) const = default;
 };
 
+// What pulls on a text under a grammar mode. Names are those of the file, all of them known.
+struct GuidanceConfig {
+  std::vector<std::string> hard_constraints;  // grammar
+  std::vector<std::string> soft_constraints;  // grammar
+  std::vector<std::string> obligations;       // debt_ledger
+  int max_debts = 64;                         // debt_ledger.max_outstanding
+  float pressure_weight = 0.3f;               // debt_ledger
+
+  bool operator==(const GuidanceConfig&) const = default;
+};
+
 // Parts that can be switched on and off. The registry says which of them act already.
 struct Switches {
   bool byte_level = false;      // byte_level
@@ -142,6 +153,7 @@ struct Config {
   MemoryConfig memory;
   DiagnosticsConfig diagnostics;
   GrammarConfig grammar;
+  GuidanceConfig guidance;
   Switches switches;
   BudgetLabels budget;
   // params.*, backbone.moe.{total,active}_params: what the file calls its sizes ("2.3B"). Printed

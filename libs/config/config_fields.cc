@@ -229,7 +229,46 @@ void ReadSwitches(Reader& root, Config* c) {
   r.At("training").At("distillation_init").Bool("enabled", &s.distillation);
   r.At("span_inference").Bool("enabled", &s.span_inference);
   r.At("entropy_valve").Bool("enabled", &s.entropy_valve);
-  r.At("debt_ledger").Bool("enabled", &s.debt_ledger);
+}
+
+// A list of names, each known and there once.
+void ReadNames(Reader& r, const std::string& key, const std::vector<std::string>& known,
+               std::vector<std::string>* out) {
+  r.Strings(key, known.size(), out);
+  if (!r.status().ok()) return;
+  for (size_t i = 0; i < out->size(); ++i) {
+    const std::string& name = (*out)[i];
+    const std::string entry = absl::StrCat(key, "[", i, "] = \"", name, "\"");
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      return r.FailAt(entry, "is not known");
+    }
+    if (std::find(out->begin(), out->begin() + static_cast<std::ptrdiff_t>(i), name) !=
+        out->begin() + static_cast<std::ptrdiff_t>(i)) {
+      return r.FailAt(entry, "stands there twice");
+    }
+  }
+}
+
+void ReadGuidance(Reader& root, Config* c) {
+  GuidanceConfig& g = c->guidance;
+  Reader grammar = root.At("grammar");
+  grammar.ActsIn("grammar: what a mode's mask holds to");
+  ReadNames(
+      grammar, "hard_constraints",
+      {"balanced_brackets", "valid_json_in_json_mode", "fence_closure", "string_literal_closure"},
+      &g.hard_constraints);
+  grammar.ActsIn("decode: weights for texts of prose modes");
+  ReadNames(grammar, "soft_constraints",
+            {"sentence_rhythm", "repetition_avoidance", "paragraph_length"}, &g.soft_constraints);
+  Reader debts = root.At("debt_ledger");
+  debts.ActsIn("decode: debts of a text under a mode, their pull on its words, the report");
+  debts.Bool("enabled", &c->switches.debt_ledger);
+  ReadNames(debts, "obligations",
+            {"close_bracket", "close_string", "close_fence", "resolve_pronoun", "finish_list",
+             "maintain_tense", "complete_sentence", "end_json_object"},
+            &g.obligations);
+  debts.Int("max_outstanding", 8, 64, &g.max_debts);
+  debts.Float("pressure_weight", 0, 8, &g.pressure_weight);
 }
 
 }  // namespace
@@ -247,6 +286,7 @@ absl::StatusOr<ConfigRead> ReadConfigFields(const JsonDocument& document) {
   ReadDeployment(root, c);
   ReadDiagnostics(root, c);
   ReadGrammar(root, c);
+  ReadGuidance(root, c);
   ReadBudget(root, c);
   ReadSizeLabels(root, c);
   ReadSwitches(root, c);

@@ -88,6 +88,11 @@ TEST(Config, TypedSectionsHoldTheFilesValues) {
   EXPECT_EQ(c->memory, (MemoryConfig{8192, 200000, 500000, 64, 14, 16384}));
   EXPECT_EQ(c->diagnostics.report_interval_tokens, 256);
   EXPECT_EQ(c->diagnostics.metrics.size(), 18u);
+  EXPECT_EQ(c->guidance.hard_constraints.size(), 4u);
+  EXPECT_EQ(c->guidance.soft_constraints.size(), 3u);
+  EXPECT_EQ(c->guidance.obligations.size(), 8u);
+  EXPECT_EQ(c->guidance.max_debts, 64);
+  EXPECT_FLOAT_EQ(c->guidance.pressure_weight, 0.3f);
   EXPECT_EQ(c->diagnostics.thresholds.size(), 5u);
   EXPECT_EQ(c->budget.parts.size(), 12u);
   EXPECT_EQ(c->budget.parts[0], (BudgetLabel{"ternary_weights", 410}));
@@ -232,7 +237,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{R"({"entropy_valve":{"levels":{"low":{"loops":"1"}}}})",
                 "entropy_valve.levels.low.loops = \"1\" must be an integer, is a string"},
         BadCase{R"({"debt_ledger":{"obligations":{"a":1}}})",
-                "debt_ledger.obligations.a is an unknown key"},
+                "debt_ledger.obligations = {\"a\":1} must be an array of strings, is an object"},
+        BadCase{R"({"debt_ledger":{"obligations":["close_bracket","close_door"]}})",
+                "debt_ledger.obligations[1] = \"close_door\" is not known"},
+        BadCase{R"({"debt_ledger":{"obligations":["finish_list","finish_list"]}})",
+                "debt_ledger.obligations[1] = \"finish_list\" stands there twice"},
+        BadCase{R"({"grammar":{"soft_constraints":["sentence_rythm"]}})",
+                "grammar.soft_constraints[0] = \"sentence_rythm\" is not known"},
+        BadCase{R"({"debt_ledger":{"max_outstanding":7}})",
+                "debt_ledger.max_outstanding = 7 is outside 8..64"},
         BadCase{R"({"files":{"weights":7}})", "files.weights = 7 must be a string"}));
 
 INSTANTIATE_TEST_SUITE_P(

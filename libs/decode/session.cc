@@ -14,11 +14,22 @@ namespace {
 // Rows asked for at first; a flatter distribution asks for more (decode/sampler.h).
 constexpr int kFirstRows = 64;
 
-// An upper limit for the raw logit of every row behind the last one held: undoes temperature and
-// penalty, whichever way the penalty may have moved a row (math-inference-training A.5).
-float RawLimit(float last_logit, const LogitTransform& transform) {
+// What a node takes off a token at most: no less than this, and no more than 0, is added.
+float LeastWeight(const VerifyNode& node) {
+  float of_class = 0.0f, of_token = 0.0f;
+  for (const float weight : node.class_weights) of_class = std::min(of_class, weight);
+  for (const TokenWeight& weight : node.token_weights) {
+    of_token = std::min(of_token, weight.weight);
+  }
+  return of_class + of_token;
+}
+
+// An upper limit for the raw logit of every row behind the last one held: undoes temperature,
+// weights and penalty, whichever way the penalty may have moved a row (math-inference-training
+// A.5).
+float RawLimit(float last_logit, const LogitTransform& transform, float least_weight) {
   const float scale = transform.temperature == 0.0f ? 1.0f : transform.temperature;
-  const float unscaled = last_logit * scale;
+  const float unscaled = last_logit * scale - least_weight;
   const float p = transform.repetition_penalty;
   const float undone = unscaled > 0.0f ? unscaled * p : unscaled / p;
   const float limit = std::max(unscaled, undone);
@@ -43,20 +54,23 @@ const char* FinishReasonName(FinishReason reason) {
 }
 
 Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
-                 const SamplingParams& params, std::optional<GrammarMatcher> grammar)
+                 const SamplingParams& params, std::optional<GrammarMatcher> grammar,
+                 std::unique_ptr<TextGuide> guide)
     : stream_(std::move(stream)),
       tokenizer_(std::move(tokenizer)),
       params_(params),
       sampler_{params.temperature, params.top_p, params.seed, 0},
       decoder_(tokenizer_),
       stops_(params.stop),
-      grammar_(std::move(grammar)) {
+      grammar_(std::move(grammar)),
+      guide_(std::move(guide)) {
   CHIMERA_CHECK(stream_ != nullptr && tokenizer_ != nullptr);
   transform_.temperature = params.temperature;
   transform_.repetition_penalty = params.repetition_penalty;
   // What only log-probabilities read: rows beyond the cut, and the mass of every row.
   transform_.top_p = params.logprobs == 0 ? params.top_p : 1.0f;
   transform_.omit_raw_mass = params.logprobs == 0;
+  if (guide_ != nullptr) transform_.class_table = guide_->table();
   transform_.rows_max = params.temperature == 0.0f && params.logprobs == 0 ? 1 : kFirstRows;
 }
 
@@ -78,6 +92,7 @@ absl::Status Session::Start(std::span<const int32_t> prompt) {
     tokens.push_back(id);
   }
   prompt_tokens_ = static_cast<int>(prompt.size());
+  if (guide_ != nullptr) guide_->Begin(static_cast<int64_t>(tokens.size()));
   return RunAll(tokens);
 }
 
@@ -101,6 +116,10 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
   if (want_distribution && grammar_.has_value()) {
     CHIMERA_ASSIGN_OR_RETURN(request.nodes.back().mask, NextMask());
   }
+  if (want_distribution && guide_ != nullptr) {
+    guide_->Weigh(&request.nodes.back());
+    least_weight_ = LeastWeight(request.nodes.back());
+  }
   CHIMERA_ASSIGN_OR_RETURN(VerifyResult result, stream_->Verify(request));
   loops_run_ = result.loops_run;
   if (!want_distribution) return absl::OkStatus();
@@ -116,8 +135,16 @@ absl::StatusOr<std::shared_ptr<const NodeMask>> Session::NextMask() {
   const int vocab_size = tokenizer_->vocab_size();
   auto mask = std::make_shared<NodeMask>((static_cast<size_t>(vocab_size) + 63) / 64);
   CHIMERA_ASSIGN_OR_RETURN(const MaskResult result, grammar_->Mask(tokens_left(), *mask));
-  outcome_.masked_steps += result.allowed <= tokenizer_->n_ranks() ? 1 : 0;
-  outcome_.withheld_ends += result.can_end ? 0 : 1;
+  bool can_end = result.can_end;
+  int allowed = result.allowed;
+  if (can_end && allowed > 1 && guide_ != nullptr && guide_->WithholdsEnd()) {
+    const auto eot = static_cast<size_t>(tokenizer_->eot());
+    (*mask)[eot / 64] &= ~(uint64_t{1} << (eot % 64));
+    can_end = false;
+    --allowed;
+  }
+  outcome_.masked_steps += allowed <= tokenizer_->n_ranks() ? 1 : 0;
+  outcome_.withheld_ends += can_end ? 0 : 1;
   outcome_.budget_steps += result.budgeted ? 1 : 0;
   return mask;
 }
@@ -147,6 +174,17 @@ GrammarOutcome Session::grammar_outcome() const {
     outcome.open_bytes = static_cast<int>(grammar_->ClosingText().size());
   }
   return outcome;
+}
+
+std::vector<DebtOutcome> Session::debt_outcomes() const {
+  std::vector<DebtOutcome> outcomes;
+  if (guide_ == nullptr || guide_->ledger() == nullptr) return outcomes;
+  for (int i = 0; i < kDebtTypes; ++i) {
+    const auto type = static_cast<DebtType>(i);
+    const DebtCounts counts = guide_->ledger()->counts(type);
+    if (counts.opened > 0) outcomes.push_back({type, counts});
+  }
+  return outcomes;
 }
 
 absl::Status Session::FetchRows(int first, int count, NodeDistribution* rows) {
@@ -179,7 +217,9 @@ absl::StatusOr<TokenLogprobs> Session::Logprobs(const DrawnToken& drawn) {
     out.top.resize(kept);
     const size_t left = static_cast<size_t>(next_.allowed_rows) - held;
     if (left == 0) break;
-    if (kept == n && out.top.back().logprob > RawLimit(next_.logits.back(), transform_)) break;
+    if (kept == n &&
+        out.top.back().logprob > RawLimit(next_.logits.back(), transform_, least_weight_))
+      break;
     const size_t count = std::min({left, std::max<size_t>(held, kFirstRows), size_t{kRowsMax}});
     CHIMERA_RETURN_IF_ERROR(FetchRows(static_cast<int>(held), static_cast<int>(count), &next_));
     if (next_.token_ids.size() <= held || next_.token_ids.size() > held + left ||
@@ -257,6 +297,7 @@ absl::StatusOr<bool> Session::Emit(int32_t token, SessionEvent* event) {
         absl::StrCat("the knot offered token ", token, ", which is not text"));
   }
   if (grammar_.has_value()) CHIMERA_RETURN_IF_ERROR(grammar_->Advance(token));
+  if (guide_ != nullptr) guide_->Take(token);
   ++completion_tokens_;
   pending_.push_back(token);
   event->token_ids.push_back(token);

@@ -16,6 +16,7 @@
 #include "decode/params.h"
 #include "decode/sampler.h"
 #include "decode/stop_scanner.h"
+#include "decode/text_guide.h"
 #include "grammar/token_grammar.h"
 #include "text/streaming.h"
 #include "text/tokenizer.h"
@@ -59,14 +60,22 @@ struct GrammarOutcome {
   int forced_tokens = 0;  // emitted without asking the model: nothing else could follow
 };
 
+// What became of the debts of one type.
+struct DebtOutcome {
+  DebtType type = DebtType::kCloseBracket;
+  DebtCounts counts;
+};
+
 // One timeline over one knot stream. Thread-compatible, but Cancel may be called from any thread.
 class Session {
  public:
   // params must have passed ValidateParams; the tokenizer must be the one of stream's model.
   // grammar: what the completion has to be, over the same tokenizer; nullopt: any text. As soon as
   // the tokens left are needed to bring the text to an end, only such tokens are drawn.
+  // guide: weights for what is drawn; null: none. Over the same tokenizer, not begun.
   Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
-          const SamplingParams& params, std::optional<GrammarMatcher> grammar = std::nullopt);
+          const SamplingParams& params, std::optional<GrammarMatcher> grammar = std::nullopt,
+          std::unique_ptr<TextGuide> guide = nullptr);
 
   // Runs the prompt, prefixed by end-of-text. Call once. INVALID_ARGUMENT for an empty prompt or a
   // token that is not text.
@@ -84,6 +93,8 @@ class Session {
   bool has_grammar() const { return grammar_.has_value(); }
   // Of a session with a grammar.
   GrammarOutcome grammar_outcome() const;
+  // Of the types that had any; empty without a ledger.
+  std::vector<DebtOutcome> debt_outcomes() const;
 
  private:
   // Any number of tokens, in passes of kPrefillNodes; next_ is what follows the last one.
@@ -109,6 +120,8 @@ class Session {
   StopScanner stops_;
   std::optional<GrammarMatcher> grammar_;
   GrammarOutcome outcome_;
+  std::unique_ptr<TextGuide> guide_;
+  float least_weight_ = 0.0f;     // that next_ has for any token, or less; at most 0
   NodeDistribution next_;         // of the token to draw
   std::vector<int32_t> pending_;  // drawn, not run yet
   int prompt_tokens_ = 0;

@@ -111,6 +111,7 @@ class Printer final : public CompletionSink {
                         {"budget_steps", end.grammar->budget_steps},
                         {"forced_tokens", end.grammar->forced_tokens}};
     }
+    if (!end.debts.empty()) out["debts"] = DebtsJson(end);
     out["seed"] = start_.params.seed;
     out["model_id"] = start_.model_id;
     out["parameters"] = {{"temperature", Short(start_.params.temperature)},
@@ -121,6 +122,18 @@ class Printer final : public CompletionSink {
                          {"logprobs", start_.params.logprobs}};
     if (start_.params.logprobs > 0) out["logprobs"] = LogprobsJson();
     return out;
+  }
+
+  static nlohmann::ordered_json DebtsJson(const CompletionEnd& end) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const DebtOutcome& debt : end.debts) {
+      list.push_back({{"type", DebtName(debt.type)},
+                      {"outstanding", debt.counts.outstanding},
+                      {"opened", debt.counts.opened},
+                      {"discharged", debt.counts.discharged},
+                      {"overdue", debt.counts.overdue}});
+    }
+    return list;
   }
 
   nlohmann::ordered_json LogprobsJson() const {

@@ -93,6 +93,15 @@ CompletionEnd FromProto(const pb::Finished& from) {
         GrammarOutcome{report.complete(),      report.open_bytes(),   report.masked_steps(),
                        report.withheld_ends(), report.budget_steps(), report.forced_tokens()};
   }
+  for (const pb::Debt& debt : from.debts()) {
+    const auto type = DebtOf(debt.type());
+    if (!type.has_value()) continue;  // of a newer server
+    out.debts.push_back({*type,
+                         {.opened = debt.opened(),
+                          .discharged = debt.discharged(),
+                          .outstanding = debt.outstanding(),
+                          .overdue = debt.overdue()}});
+  }
   return out;
 }
 

@@ -107,6 +107,14 @@ pb::CompleteResponse FinishedMessage(const CompletionEnd& end) {
     report->set_budget_steps(end.grammar->budget_steps);
     report->set_forced_tokens(end.grammar->forced_tokens);
   }
+  for (const DebtOutcome& from : end.debts) {
+    pb::Debt* debt = finished->add_debts();
+    debt->set_type(std::string(DebtName(from.type)));
+    debt->set_outstanding(from.counts.outstanding);
+    debt->set_opened(from.counts.opened);
+    debt->set_discharged(from.counts.discharged);
+    debt->set_overdue(from.counts.overdue);
+  }
   return message;
 }
 
