@@ -193,8 +193,8 @@ class RegexAutomaton {
             absl::StrCat("the regex needs more than ", kDfaStatesMax, " deterministic states"));
       }
       if (*steps_left_ < 0) {
-        return absl::ResourceExhaustedError(
-            "the regex takes too many steps to become an automaton");
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "the regex needs more than ", kRegexStepsMax, " steps to become an automaton"));
       }
       const std::vector<Walk> set = sets[i];
       parts.accepts.push_back(std::any_of(set.begin(), set.end(),
