@@ -18,14 +18,10 @@ absl::Status ClassTableCache::Put(uint64_t id, std::string_view bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a class table of ", bytes.size(), " bytes, must be 1 to ", kTableBytesMax));
   }
-  if (const uint64_t hash = Xxh3(bytes); hash != id) {
-    return absl::InvalidArgumentError(absl::StrCat("class table ", absl::Hex(id, absl::kZeroPad16),
-                                                   " has the content of ",
-                                                   absl::Hex(hash, absl::kZeroPad16)));
-  }
+  CHIMERA_RETURN_IF_ERROR(CheckContentId("class table", id, Xxh3(bytes)));
   auto table = std::make_shared<const ClassTable>(bytes.begin(), bytes.end());
   CHIMERA_RETURN_IF_ERROR(CheckClassTable(*table, static_cast<int>(table->size())));
-  tables_.Put(id, std::move(table));
+  tables_.Put(id, std::move(table), static_cast<int64_t>(bytes.size()));
   return absl::OkStatus();
 }
 

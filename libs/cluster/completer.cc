@@ -144,9 +144,11 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   // Checked once more with the model's defaults; here before a slot is asked for.
   CHIMERA_RETURN_IF_ERROR(ValidateParams(Resolve(request, GenerationConfig(), limits_), limits_));
   // So is the grammar, which may take a while.
-  CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelFrontend> current,
-                           frontends_.Get(request.model_id));
-  CHIMERA_RETURN_IF_ERROR(MatcherFor(request, *current).status());
+  if (request.grammar.kind != GrammarSource::Kind::kNone) {
+    CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelFrontend> current,
+                             frontends_.Get(request.model_id));
+    CHIMERA_RETURN_IF_ERROR(MatcherFor(request, *current).status());
+  }
 
   std::unique_ptr<KnotStream> stream;
   CHIMERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelFrontend> frontend,

@@ -1,5 +1,6 @@
-// What a knot process keeps by content hash, within a budget of bytes; the least recently used
-// leave first. What was returned stays valid whatever leaves. Thread-safe.
+// What a knot process keeps by content hash (sketches, masks, class tables), within a budget of
+// bytes; the least recently used leave first. What was returned stays valid whatever leaves.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -8,26 +9,29 @@
 #include <unordered_map>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "base/mutex.h"
 
 namespace chimera {
 
-// T has size() and value_type.
+// INVALID_ARGUMENT unless the content of a `what` has the hash it travels by.
+absl::Status CheckContentId(const char* what, uint64_t id, uint64_t hash);
+
 template <typename T>
 class ContentLru {
  public:
   explicit ContentLru(int64_t bytes_max) : bytes_max_(bytes_max) {}
 
   // The newest stays even when it alone exceeds the budget.
-  void Put(uint64_t id, std::shared_ptr<const T> content) {
+  void Put(uint64_t id, std::shared_ptr<const T> content, int64_t bytes) {
     MutexLock lock(&mutex_);
     if (by_id_.contains(id)) return;
-    recent_.emplace_front(id, std::move(content));
+    recent_.push_front({id, std::move(content), bytes});
     by_id_[id] = recent_.begin();
-    bytes_ += BytesOf(*recent_.front().second);
+    bytes_ += bytes;
     while (bytes_ > bytes_max_ && recent_.size() > 1) {
-      bytes_ -= BytesOf(*recent_.back().second);
-      by_id_.erase(recent_.back().first);
+      bytes_ -= recent_.back().bytes;
+      by_id_.erase(recent_.back().id);
       recent_.pop_back();
     }
   }
@@ -38,15 +42,15 @@ class ContentLru {
     const auto it = by_id_.find(id);
     if (it == by_id_.end()) return nullptr;
     recent_.splice(recent_.begin(), recent_, it->second);
-    return it->second->second;
+    return it->second->content;
   }
 
  private:
-  using Entry = std::pair<uint64_t, std::shared_ptr<const T>>;
-
-  static int64_t BytesOf(const T& content) {
-    return static_cast<int64_t>(content.size() * sizeof(typename T::value_type));
-  }
+  struct Entry {
+    uint64_t id = 0;
+    std::shared_ptr<const T> content;
+    int64_t bytes = 0;
+  };
 
   const int64_t bytes_max_;
   Mutex mutex_;

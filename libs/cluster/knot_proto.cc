@@ -81,7 +81,7 @@ CostCurve ReadCost(const knot::v1::GetModelResponse& in) {
 
 }  // namespace
 
-void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
+void WriteVerify(const VerifyRequest& request, uint64_t class_table_id, knot::v1::Verify* out) {
   for (const VerifyNode& node : request.nodes) {
     knot::v1::Node* to = out->add_nodes();
     to->set_parent(node.parent);
@@ -102,9 +102,7 @@ void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out) {
   knot::v1::Transform* transform = out->mutable_transform();
   transform->set_temperature(request.transform.temperature);
   transform->set_repetition_penalty(request.transform.repetition_penalty);
-  if (request.transform.class_table != nullptr) {
-    transform->set_class_table_id(ClassTableId(*request.transform.class_table));
-  }
+  transform->set_class_table_id(class_table_id);
   transform->set_rows_max(request.transform.rows_max);
   transform->set_top_p(request.transform.top_p);
   transform->set_omit_raw_mass(request.transform.omit_raw_mass);

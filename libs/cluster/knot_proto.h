@@ -21,7 +21,8 @@ class Verify;
 
 namespace chimera {
 
-void WriteVerify(const VerifyRequest& request, knot::v1::Verify* out);
+// class_table_id: of the transform's table, 0 without one. Hashing it takes longer than the rest.
+void WriteVerify(const VerifyRequest& request, uint64_t class_table_id, knot::v1::Verify* out);
 // Sketches, masks and class tables travel by content hash; these hold those that are known.
 struct KnotCaches {
   SketchCache sketches;

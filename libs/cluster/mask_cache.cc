@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 
 namespace chimera {
 
@@ -26,14 +27,10 @@ absl::Status MaskCache::Put(uint64_t id, std::string_view bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a mask of ", bytes.size(), " bytes, must be 8 to ", kMaskBytesMax, " in steps of 8"));
   }
-  if (const uint64_t hash = Xxh3(bytes); hash != id) {
-    return absl::InvalidArgumentError(absl::StrCat("mask ", absl::Hex(id, absl::kZeroPad16),
-                                                   " has the content of ",
-                                                   absl::Hex(hash, absl::kZeroPad16)));
-  }
+  CHIMERA_RETURN_IF_ERROR(CheckContentId("mask", id, Xxh3(bytes)));
   auto mask = std::make_shared<NodeMask>(bytes.size() / sizeof(uint64_t));
   std::memcpy(mask->data(), bytes.data(), bytes.size());
-  masks_.Put(id, std::move(mask));
+  masks_.Put(id, std::move(mask), static_cast<int64_t>(bytes.size()));
   return absl::OkStatus();
 }
 

@@ -95,7 +95,7 @@ class RemoteStream final : public KnotStream {
 
   absl::StatusOr<VerifyResult> Verify(const VerifyRequest& request) override {
     pb::StreamRequest message;
-    WriteVerify(request, message.mutable_verify());
+    WriteVerify(request, IdOf(request.transform.class_table), message.mutable_verify());
     // The knot may ask for each of them once, and again when other streams pushed it out.
     for (int round = 0; round < kUnknownRoundsMax; ++round) {
       CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
@@ -105,8 +105,7 @@ class RemoteStream final : public KnotStream {
       } else if (response.has_unknown_mask()) {
         CHIMERA_RETURN_IF_ERROR(PutMask(request.nodes, response.unknown_mask().mask_id()));
       } else if (response.has_unknown_class_table()) {
-        CHIMERA_RETURN_IF_ERROR(PutClassTable(request.transform.class_table.get(),
-                                              response.unknown_class_table().class_table_id()));
+        CHIMERA_RETURN_IF_ERROR(PutClassTable(response.unknown_class_table().class_table_id()));
       } else {
         break;
       }
@@ -208,13 +207,22 @@ class RemoteStream final : public KnotStream {
     return Unexpected("a mask of the request");
   }
 
-  absl::Status PutClassTable(const ClassTable* table, uint64_t id) {
-    if (table == nullptr || ClassTableId(*table) != id) {
+  // A stream keeps its table; it is hashed once.
+  uint64_t IdOf(const std::shared_ptr<const ClassTable>& table) {
+    if (table != class_table_) {
+      class_table_ = table;
+      class_table_id_ = table == nullptr ? 0 : ClassTableId(*table);
+    }
+    return class_table_id_;
+  }
+
+  absl::Status PutClassTable(uint64_t id) {
+    if (class_table_ == nullptr || class_table_id_ != id) {
       return Unexpected("the class table of the request");
     }
     pb::StreamRequest message;
     message.mutable_put_class_table()->set_class_table_id(id);
-    const std::string_view bytes = ClassTableBytes(*table);
+    const std::string_view bytes = ClassTableBytes(*class_table_);
     message.mutable_put_class_table()->set_classes(bytes.data(), bytes.size());
     CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
     return response.has_class_table_stored() ? absl::OkStatus() : Unexpected("class_table_stored");
@@ -244,6 +252,8 @@ class RemoteStream final : public KnotStream {
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<pb::StreamRequest, pb::StreamResponse>> call_;
   std::string model_id_;
+  std::shared_ptr<const ClassTable> class_table_;  // of the last verify
+  uint64_t class_table_id_ = 0;
   absl::Status broken_;
   bool ended_ = false;
 };

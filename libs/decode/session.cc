@@ -301,10 +301,7 @@ absl::StatusOr<bool> Session::Emit(int32_t token, SessionEvent* event) {
   ++completion_tokens_;
   pending_.push_back(token);
   event->token_ids.push_back(token);
-  std::string text;
-  const bool stopped = stops_.Push(decoder_.Push(token), &text);
-  event->text += text;
-  if (stopped) {
+  if (stops_.Push(decoder_.Push(token), &event->text)) {
     EndText(event, FinishReason::kStop);
   } else if (tokens_left() <= 0) {
     EndText(event, FinishReason::kMaxTokens);

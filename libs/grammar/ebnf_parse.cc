@@ -10,16 +10,16 @@
 #include "base/string_view.h"
 #include "grammar/ebnf.h"
 #include "grammar/rules.h"
-#include "text/utf8.h"
+#include "grammar/text_cursor.h"
 
 namespace chimera {
 namespace {
 
 constexpr int kQuantifiersMax = 4;
 
-class EbnfParser {
+class EbnfParser : private TextCursor {
  public:
-  explicit EbnfParser(std::string_view text) : text_(text) {}
+  explicit EbnfParser(std::string_view text) : TextCursor(text) {}
 
   absl::StatusOr<std::vector<EbnfRule>> Parse() {
     std::vector<EbnfRule> rules;
@@ -50,13 +50,6 @@ class EbnfParser {
   }
 
  private:
-  bool AtEnd() const { return at_ == text_.size(); }
-  char Peek() const { return text_[at_]; }
-  bool Take(std::string_view token) {
-    if (text_.substr(at_, token.size()) != token) return false;
-    at_ += token.size();
-    return true;
-  }
   absl::Status Fault(std::string_view what) const { return EbnfFault(text_, at_, what); }
 
   // White space and comments.
@@ -263,11 +256,7 @@ class EbnfParser {
 
   // One character of a literal or class, escapes resolved.
   absl::StatusOr<uint32_t> Character() {
-    if (!Take("\\")) {
-      const Utf8Char c = Utf8At(text_, at_);
-      at_ += c.length;
-      return c.code_point;
-    }
+    if (!Take("\\")) return TakeCodePoint();
     if (AtEnd()) return Fault("a backslash at the end");
     const char c = text_[at_++];
     constexpr std::string_view kNames = "nrtfb0", kValues("\n\r\t\f\b\0", 6);
@@ -281,24 +270,16 @@ class EbnfParser {
       return Fault(std::string("escape \\") + c + " is not known");
     }
     --at_;
-    const Utf8Char own = Utf8At(text_, at_);
-    at_ += own.length;
-    return own.code_point;
+    return TakeCodePoint();
   }
 
   absl::StatusOr<uint32_t> Hexadecimal(size_t digits) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < digits; ++i, ++at_) {
-      if (AtEnd() || !absl::ascii_isxdigit(static_cast<unsigned char>(Peek()))) {
-        return Fault("a hexadecimal digit is missing");
-      }
-      const char lower = absl::ascii_tolower(static_cast<unsigned char>(Peek()));
-      value = value * 16 + uint64_t(lower <= '9' ? lower - '0' : lower - 'a' + 10);
-    }
+    uint32_t value = 0;
+    if (!TakeHex(digits, &value)) return Fault("a hexadecimal digit is missing");
     if (value > kCodePointMax || (value >= 0xD800 && value <= 0xDFFF)) {
       return Fault("this is no character");
     }
-    return static_cast<uint32_t>(value);
+    return value;
   }
 
   static void AppendUtf8(uint32_t c, std::string* text) {
@@ -346,8 +327,6 @@ class EbnfParser {
     return Fault("behind %json stands a schema in braces");
   }
 
-  const std::string_view text_;
-  size_t at_ = 0;
   int depth_ = 0;
   int parts_ = 0;
 };

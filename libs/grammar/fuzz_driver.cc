@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -122,6 +123,15 @@ int FuzzWalk(const absl::StatusOr<std::shared_ptr<const Machine>>& machine, Gram
     CHIMERA_CHECK(closer || !table.status().ok());
   }
   return 0;
+}
+
+int FuzzSource(GrammarSource::Kind kind, const uint8_t* data, size_t size) {
+  const GrammarSource source = {kind, std::string(reinterpret_cast<const char*>(data), size)};
+  int taken = -1;
+  for (const GrammarUse use : {GrammarUse::kGenerate, GrammarUse::kCheck}) {
+    taken = std::max(taken, FuzzWalk(CompileGrammar(source, use), use, uint32_t(size)));
+  }
+  return taken;
 }
 
 }  // namespace chimera

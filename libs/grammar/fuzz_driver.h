@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "grammar/grammar_cache.h"
 #include "grammar/machine.h"
 
 // libFuzzer's name for what is run on each input; -1: not worth mutating further.
@@ -25,5 +26,9 @@ std::vector<std::string_view> FuzzPieces();
 // Returns -1 when there is no machine, 0 when there is.
 int FuzzWalk(const absl::StatusOr<std::shared_ptr<const Machine>>& machine, GrammarUse use,
              uint32_t seed);
+
+// The whole of a target whose inputs are the texts of grammars: compiles one for both uses and
+// walks what comes out. The same answers as FuzzWalk.
+int FuzzSource(GrammarSource::Kind kind, const uint8_t* data, size_t size);
 
 }  // namespace chimera

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -221,11 +220,6 @@ TEST(JavascriptMode, AcceptsNothingThatAcornFindsOpen) {
   for (size_t i = 0; i < texts.size(); ++i) {
     EXPECT_FALSE(answers[i].starts_with("open")) << answers[i] << "\n" << texts[i];
   }
-}
-
-std::string FileText(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // JavaScript of packages on this machine: npm's own, and what documentation tools install.

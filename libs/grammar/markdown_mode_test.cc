@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <string>
@@ -250,11 +249,6 @@ TEST(MarkdownMode, AcceptsNothingThatMarkdownItFindsOpen) {
     EXPECT_EQ(answers[i]["open"], "") << texts[i];
     EXPECT_EQ(inner.Fault(answers[i]["fences"]), "") << texts[i];
   }
-}
-
-std::string FileText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::vector<std::string> RealFiles(size_t max) {

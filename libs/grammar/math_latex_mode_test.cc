@@ -1,5 +1,4 @@
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -172,11 +171,6 @@ TEST(MathLatexMode, AcceptsNothingThatPylatexencFindsOpen) {
   const std::vector<std::string> answers = Judge(texts);
   ASSERT_EQ(answers.size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(answers[i], "ok") << texts[i];
-}
-
-std::string FileText(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TEST(MathLatexMode, AcceptsRealFiles) {

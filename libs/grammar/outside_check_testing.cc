@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/file.h"
 #include "base/philox.h"
 #include "gtest/gtest.h"
 
@@ -60,6 +61,11 @@ std::vector<std::string> OutputLines(const std::string& command) {
     at = end == std::string::npos ? text.size() : end + 1;
   }
   return lines;
+}
+
+std::string FileText(const std::string& path) {
+  constexpr size_t kFileBytesMax = size_t{1} << 30;
+  return ReadFile(path, kFileBytesMax).value_or("");
 }
 
 std::vector<std::string> CheckBatch(const std::string& command,

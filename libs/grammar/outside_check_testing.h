@@ -28,6 +28,9 @@ std::vector<std::string> OutputLines(const std::string& command);
 std::vector<std::string> CheckBatch(const std::string& command,
                                     const std::vector<std::string>& texts);
 
+// All of a file; empty when it cannot be read.
+std::string FileText(const std::string& path);
+
 // A text of the language like RandomText's, of pieces instead of bytes: `tries` times one is drawn
 // and appended where it may follow, then the closing text. One of `byte_every` draws is a printable
 // byte instead; 0: none.

@@ -1,4 +1,3 @@
-#include "base/file.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
@@ -156,7 +155,7 @@ TEST(PythonMode, TakesTheLibraryOfPython) {
   StateTable check(MakePythonMachine(GrammarUse::kCheck));
   int files = 0;
   for (const std::string& path : OutputLines(kChecker + " corpus ${GRAMMAR_CORPUS_FILES:-100}")) {
-    EXPECT_EQ(FirstFault(&check, *ReadFile(path, 16 << 20)), -1) << path;
+    EXPECT_EQ(FirstFault(&check, FileText(path)), -1) << path;
     ++files;
   }
   EXPECT_GE(files, 50);

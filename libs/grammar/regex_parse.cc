@@ -8,14 +8,16 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/string_view.h"
+#include "grammar/text_cursor.h"
 #include "text/utf8.h"
 
 namespace chimera {
 namespace {
 
-class RegexParser {
+class RegexParser : private TextCursor {
  public:
-  RegexParser(std::string_view pattern, RegexOptions options) : text_(pattern), options_(options) {}
+  RegexParser(std::string_view pattern, RegexOptions options)
+      : TextCursor(pattern), options_(options) {}
 
   absl::StatusOr<RegexNode> Parse() {
     if (text_.size() > kRegexBytesMax) {
@@ -29,18 +31,6 @@ class RegexParser {
   }
 
  private:
-  bool AtEnd() const { return at_ == text_.size(); }
-  char Peek() const { return text_[at_]; }
-  bool Take(std::string_view token) {
-    if (text_.substr(at_, token.size()) != token) return false;
-    at_ += token.size();
-    return true;
-  }
-  uint32_t TakeCodePoint() {
-    const Utf8Char c = Utf8At(text_, at_);
-    at_ += c.length;
-    return c.code_point;
-  }
   absl::Status Fault(std::string_view what) const {
     return absl::InvalidArgumentError(absl::StrCat("regex, byte ", at_, ": ", ToAbsl(what)));
   }
@@ -291,11 +281,7 @@ class RegexParser {
     if (digits == 0 || digits > 6 || at_ + digits > text_.size()) {
       return Fault("hexadecimal digits are missing");
     }
-    for (size_t i = 0; i < digits; ++i, ++at_) {
-      if (!absl::ascii_isxdigit(Peek())) return Fault("not a hexadecimal digit");
-      const char lower = absl::ascii_tolower(Peek());
-      value = value * 16 + uint32_t(lower <= '9' ? lower - '0' : lower - 'a' + 10);
-    }
+    if (!TakeHex(digits, &value)) return Fault("not a hexadecimal digit");
     if (braces) ++at_;
     if (value > kCodePointMax || (value >= 0xD800 && value <= 0xDFFF)) {
       return Fault(absl::StrCat("U+", absl::Hex(value), " is no character"));
@@ -320,9 +306,7 @@ class RegexParser {
     return negated ? set->Negated() : *set;
   }
 
-  const std::string_view text_;
   const RegexOptions options_;
-  size_t at_ = 0;
   int depth_ = 0;
   bool fold_ = false, dot_all_ = false;
 };

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "absl/strings/ascii.h"
+#include "grammar/text_cursor.h"
 
 namespace chimera {
 namespace {
@@ -52,12 +52,6 @@ int SimpleEscape(uint8_t c) {
     default:
       return -1;
   }
-}
-
-int HexDigit(uint8_t c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const auto lower = static_cast<uint8_t>(absl::ascii_tolower(c));
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 // JSON cannot hold it as it is.

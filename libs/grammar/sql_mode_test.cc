@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -177,11 +176,6 @@ TEST(SqlMode, AcceptsNothingThatPostgresFindsOpen) {
     EXPECT_FALSE(answer == "open" || answer.starts_with("unterminated")) << answer << "\n" << text;
   }
   EXPECT_GT(accepted, 10000);
-}
-
-std::string FileText(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // PostgreSQL's own scripts, where it is installed.
