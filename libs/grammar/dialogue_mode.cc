@@ -27,9 +27,6 @@ class DialogueMachine : public Machine {
     if (place == kUtf8Bad) return;
     out->push_back({.at = byte == '<' ? kAfterLess : static_cast<uint32_t>(place)});
   }
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override {
-    return CloseBytes(items, stacks) == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool&) const override {
     if (items[0].at == kAfterLess) return 0;
     return static_cast<uint32_t>(Utf8Missing(static_cast<int>(items[0].at)));

@@ -104,9 +104,6 @@ class JavascriptMachine : public Machine {
     const GrammarItem next = Next(from[0], byte, stacks);
     if (next.at != kDead) out->push_back(next);
   }
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override {
-    return CloseBytes(items, stacks) == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override;
 
  private:

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -223,27 +222,10 @@ TEST(JavascriptMode, AcceptsNothingThatAcornFindsOpen) {
 }
 
 // JavaScript of packages on this machine: npm's own, and what documentation tools install.
-std::vector<std::string> RealFiles(size_t max) {
-  std::vector<std::string> files;
-  for (const char* root : {"/usr/lib/node_modules", "/usr/share/nodejs", "/usr/share/javascript"}) {
-    std::error_code none;
-    for (std::filesystem::recursive_directory_iterator it(root, none), end; it != end;
-         it.increment(none)) {
-      if (none || !it->is_regular_file(none) || it->path().extension() != ".js") continue;
-      if (it->file_size(none) < 200'000) files.push_back(it->path().string());
-    }
-  }
-  std::sort(files.begin(), files.end());
-  if (files.size() > max) {
-    for (size_t i = 0; i < max; ++i) files[i] = files[i * files.size() / max];
-    files.resize(max);
-  }
-  return files;
-}
-
 TEST(JavascriptMode, AcceptsRealFiles) {
   if (!HasChecker()) GTEST_SKIP() << "node with acorn inside is missing";
-  const std::vector<std::string> files = RealFiles(300);
+  const std::vector<std::string> files = SampleFiles(
+      {"/usr/lib/node_modules", "/usr/share/nodejs", "/usr/share/javascript"}, {".js"}, 300);
   if (files.empty()) GTEST_SKIP() << "no packages of JavaScript on this machine";
   std::vector<nlohmann::json> cases;
   for (const std::string& file : files) cases.push_back({{"file", file}});

@@ -77,9 +77,7 @@ class Machine {
   // language goes on like that.
   virtual void Step(std::span<const GrammarItem> from, uint8_t byte, StackPool* stacks,
                     std::vector<GrammarItem>* out) const = 0;
-  // Whether the text may end here.
-  virtual bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const = 0;
-  // In how many bytes the text can be brought to an end: 0 exactly where CanEnd holds, and from any
+  // In how many bytes the text can be brought to an end: 0 exactly where it may end, and from any
   // other configuration some byte leads to one with less.
   virtual uint32_t CloseBytes(std::span<const GrammarItem> items,
                               const StackPool& stacks) const = 0;

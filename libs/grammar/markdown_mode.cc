@@ -30,9 +30,6 @@ class MarkdownMachine : public Machine {
   }
   void Step(std::span<const GrammarItem> from, uint8_t byte, StackPool* stacks,
             Items* out) const override;
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override {
-    return CloseBytes(items, stacks) == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override;
 
  private:
@@ -131,7 +128,7 @@ bool MarkdownMachine::StepInner(const Line& before, std::span<const uint8_t> fed
     line->may_close = start_close_[line->mode] == 0;
     return true;
   }
-  const auto can_end = [&] { return !inner->empty() && machine.CanEnd(*inner, *stacks); };
+  const auto can_end = [&] { return !inner->empty() && machine.CloseBytes(*inner, *stacks) == 0; };
   if (!fed.empty() && fed.back() == '\n') {
     // The end of its last line may belong to the text or not.
     line->may_close = can_end();

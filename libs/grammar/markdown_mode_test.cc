@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 #include <map>
 #include <string>
@@ -251,27 +250,6 @@ TEST(MarkdownMode, AcceptsNothingThatMarkdownItFindsOpen) {
   }
 }
 
-std::vector<std::string> RealFiles(size_t max) {
-  std::vector<std::string> files;
-  for (const char* root :
-       {"/usr/lib/node_modules", "/usr/share", "/usr/lib/python3", CHIMERA_SOURCE_DIR "/docs"}) {
-    std::error_code none;
-    for (std::filesystem::recursive_directory_iterator it(root, none), end; it != end;
-         it.increment(none)) {
-      const auto extension = it->path().extension();
-      if (none || !it->is_regular_file(none)) continue;
-      if (extension != ".md" && extension != ".markdown") continue;
-      if (it->file_size(none) < 200'000) files.push_back(it->path().string());
-    }
-  }
-  std::sort(files.begin(), files.end());
-  if (files.size() > max) {
-    for (size_t i = 0; i < max; ++i) files[i] = files[i * files.size() / max];
-    files.resize(max);
-  }
-  return files;
-}
-
 // The text without one of its lines that has a fence, or without its end.
 std::string Damaged(std::string text, uint64_t seed) {
   const PhiloxBlock draw = Philox4x32({0, 3, 0, 0}, uint32_t(seed), uint32_t(seed >> 32));
@@ -287,7 +265,9 @@ TEST(MarkdownMode, TellsRealFilesApart) {
   StateTable check(ModeMachine(GrammarMode::kMarkdown, GrammarUse::kCheck));
   StateTable utf8(MakePlainTextMachine());
   std::vector<std::string> texts;
-  for (const std::string& file : RealFiles(100)) {
+  for (const std::string& file : SampleFiles(
+           {"/usr/lib/node_modules", "/usr/share", "/usr/lib/python3", CHIMERA_SOURCE_DIR "/docs"},
+           {".md", ".markdown"}, 100)) {
     const std::string text = FileText(file);
     for (const std::string& one : {text, Damaged(text, texts.size()), Mutated(text, "`\n >", 1)}) {
       if (FirstFault(&utf8, one) == -1) texts.push_back(one);

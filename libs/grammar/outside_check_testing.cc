@@ -2,10 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "base/file.h"
 #include "base/philox.h"
@@ -66,6 +69,27 @@ std::vector<std::string> OutputLines(const std::string& command) {
 std::string FileText(const std::string& path) {
   constexpr size_t kFileBytesMax = size_t{1} << 30;
   return ReadFile(path, kFileBytesMax).value_or("");
+}
+
+std::vector<std::string> SampleFiles(const std::vector<std::string>& folders,
+                                     const std::vector<std::string>& extensions, size_t max) {
+  std::vector<std::string> files;
+  for (const std::string& folder : folders) {
+    std::error_code none;
+    for (std::filesystem::recursive_directory_iterator it(folder, none), end; it != end;
+         it.increment(none)) {
+      if (none || !it->is_regular_file(none)) continue;
+      const std::string extension = it->path().extension().string();
+      if (std::ranges::find(extensions, extension) == extensions.end()) continue;
+      if (it->file_size(none) < 200'000) files.push_back(it->path().string());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  if (files.size() > max) {
+    for (size_t i = 0; i < max; ++i) files[i] = files[i * files.size() / max];
+    files.resize(max);
+  }
+  return files;
 }
 
 std::vector<std::string> CheckBatch(const std::string& command,

@@ -31,6 +31,11 @@ std::vector<std::string> CheckBatch(const std::string& command,
 // All of a file; empty when it cannot be read.
 std::string FileText(const std::string& path);
 
+// Files below 200,000 bytes with one of the extensions, at most so many, from all over the folders
+// that are there; sorted.
+std::vector<std::string> SampleFiles(const std::vector<std::string>& folders,
+                                     const std::vector<std::string>& extensions, size_t max);
+
 // A text of the language like RandomText's, of pieces instead of bytes: `tries` times one is drawn
 // and appended where it may follow, then the closing text. One of `byte_every` draws is a printable
 // byte instead; 0: none.

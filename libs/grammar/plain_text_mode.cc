@@ -20,9 +20,6 @@ class PlainTextMachine : public Machine {
     const int place = Utf8Step(static_cast<int>(from[0].at), byte);
     if (place != kUtf8Bad) out->push_back({.at = static_cast<uint32_t>(place)});
   }
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool&) const override {
-    return items[0].at == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool&) const override {
     return static_cast<uint32_t>(Utf8Missing(static_cast<int>(items[0].at)));
   }

@@ -28,9 +28,6 @@ class PythonMachine : public Machine {
     const Next next = Stepper(generate_, stacks).Step(from[0], byte);
     if (next) out->push_back(*next);
   }
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override {
-    return CloseBytes(items, stacks) == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override;
 
  private:

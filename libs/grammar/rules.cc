@@ -130,10 +130,6 @@ void RuleMachine::Jump(const GrammarItem& item, const RuleJump& jump, StackPool*
   out->push_back(next);
 }
 
-bool RuleMachine::CanEnd(std::span<const GrammarItem> items, const StackPool&) const {
-  return items[0].at == kDonePlace;  // items are sorted
-}
-
 uint32_t RuleMachine::ItemClose(const GrammarItem& item, const StackPool& stacks) const {
   if (item.at == kDonePlace) return 0;
   if (item.b != 0 && IsString(tables_.places[item.at])) {

@@ -109,7 +109,6 @@ class RuleMachine : public Machine {
   void Start(StackPool* stacks, std::vector<GrammarItem>* out) const override;
   void Step(std::span<const GrammarItem> from, uint8_t byte, StackPool* stacks,
             std::vector<GrammarItem>* out) const override;
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override;
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override;
   ContentRun StringContent(std::span<const GrammarItem> items,
                            const StackPool& stacks) const override;

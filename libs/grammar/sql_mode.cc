@@ -81,9 +81,6 @@ class SqlMachine : public Machine {
     const GrammarItem next = byte != 0 ? Next(from[0], byte, stacks) : GrammarItem{};
     if (next.at != kDead) out->push_back(next);
   }
-  bool CanEnd(std::span<const GrammarItem> items, const StackPool& stacks) const override {
-    return CloseBytes(items, stacks) == 0;
-  }
   uint32_t CloseBytes(std::span<const GrammarItem> items, const StackPool& stacks) const override {
     const GrammarItem& item = items[0];
     return PlaceBytes(item, item.stack == kEmptyStack ? 0 : stacks.Top(item.stack).b);
