@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/philox.h"
 #include "gmock/gmock.h"
+#include "grammar/corpora_testing.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/modes.h"
 #include "gtest/gtest.h"
@@ -79,13 +80,11 @@ TEST(Fstpack, RoundTrip) {
 // Whatever the compiler makes of schemas as people write them passes the reader's checks:
 // one in four of them here.
 TEST(Fstpack, SchemasOfTheCorpus) {
-  std::ifstream corpus(std::string(CHIMERA_DATA_DIR) + "/json_schemas.jsonl");
-  if (!corpus) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
-  int packs = 0, n = 0;
-  for (std::string line; std::getline(corpus, line);) {
-    if (++n % 4 != 0) continue;
-    const auto entry = nlohmann::ordered_json::parse(line);
-    const GrammarSource source = {Kind::kJsonSchema, entry["schema"].dump()};
+  const std::vector<CorpusSchema> corpus = SchemaCorpus();
+  if (corpus.empty()) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
+  int packs = 0;
+  for (size_t i = 3; i < corpus.size(); i += 4) {
+    const GrammarSource source = {Kind::kJsonSchema, corpus[i].schema};
     for (const GrammarUse use : {GrammarUse::kGenerate, GrammarUse::kCheck}) {
       const auto machine = CompileGrammar(source, use);
       if (!machine.ok()) continue;
@@ -94,7 +93,7 @@ TEST(Fstpack, SchemasOfTheCorpus) {
       ASSERT_TRUE(pack.ok()) << source.text.substr(0, 2000) << ": " << pack.status();
       ++packs;
       StateTable before(*machine), after(pack->machine);
-      for (const auto& test : entry["tests"]) {
+      for (const auto& test : corpus[i].tests) {
         const std::string text = test["data"].dump();
         ASSERT_EQ(FirstFault(&before, text), FirstFault(&after, text)) << text.substr(0, 2000);
       }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
@@ -11,15 +12,10 @@
 namespace chimera {
 namespace {
 
-const std::string kChecker =
-    "node --expose-internals " CHIMERA_SOURCE_DIR "/libs/grammar/javascript_check.cjs";
-
-bool HasChecker() { return OutsideCheck(kChecker, {{{"text", "a"}}}).size() == 1; }
+bool HasChecker() { return JudgeGenerated(GrammarMode::kJavascript, {"a"}).size() == 1; }
 
 std::vector<std::string> Judge(const std::vector<std::string>& texts) {
-  std::vector<nlohmann::json> cases;
-  for (const std::string& text : texts) cases.push_back({{"text", text}});
-  return OutsideCheck(kChecker, cases);
+  return JudgeGenerated(GrammarMode::kJavascript, texts);
 }
 
 TEST(JavascriptMode, AcceptsPrograms) {
@@ -227,9 +223,7 @@ TEST(JavascriptMode, AcceptsRealFiles) {
   const std::vector<std::string> files = SampleFiles(
       {"/usr/lib/node_modules", "/usr/share/nodejs", "/usr/share/javascript"}, {".js"}, 300);
   if (files.empty()) GTEST_SKIP() << "no packages of JavaScript on this machine";
-  std::vector<nlohmann::json> cases;
-  for (const std::string& file : files) cases.push_back({{"file", file}});
-  const std::vector<std::string> answers = OutsideCheck(kChecker, cases);
+  const std::vector<std::string> answers = JudgeFiles(GrammarMode::kJavascript, files);
   ASSERT_EQ(answers.size(), files.size());
   StateTable check(MakeJavascriptMachine(GrammarUse::kCheck));
   for (size_t i = 0; i < files.size(); ++i) {

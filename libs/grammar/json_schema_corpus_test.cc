@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/philox.h"
+#include "grammar/corpora_testing.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/json_schema.h"
 #include "grammar/outside_check_testing.h"
@@ -17,21 +17,6 @@ namespace chimera {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-struct CorpusEntry {
-  std::string name, schema;
-  Json tests;
-};
-
-std::vector<CorpusEntry> Corpus() {
-  std::vector<CorpusEntry> entries;
-  std::ifstream file(std::string(CHIMERA_DATA_DIR) + "/json_schemas.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    const Json entry = Json::parse(line);
-    entries.push_back({entry["name"].get<std::string>(), entry["schema"].dump(), entry["tests"]});
-  }
-  return entries;
-}
 
 // Spells a value at random: the order of properties, white space, escapes.
 class Speller {
@@ -113,7 +98,7 @@ double CpuMs() {
   return double(time.tv_sec) * 1e3 + double(time.tv_nsec) / 1e6;
 }
 
-void RunEntry(const CorpusEntry& entry, uint64_t seed, Score* score) {
+void RunEntry(const CorpusSchema& entry, uint64_t seed, Score* score) {
   const double begin = CpuMs();
   auto tables = CompileJsonSchema(entry.schema, {.use = GrammarUse::kCheck});
   score->ms.push_back(CpuMs() - begin);
@@ -140,7 +125,7 @@ void RunEntry(const CorpusEntry& entry, uint64_t seed, Score* score) {
 }
 
 TEST(JsonSchemaCorpus, JudgesInstances) {
-  const std::vector<CorpusEntry> corpus = Corpus();
+  const std::vector<CorpusSchema> corpus = SchemaCorpus();
   if (corpus.empty()) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
   Score score;
   for (size_t i = 0; i < corpus.size(); ++i) RunEntry(corpus[i], i, &score);
@@ -155,7 +140,7 @@ TEST(JsonSchemaCorpus, JudgesInstances) {
 }
 
 // Random values of each schema's rules, as cases for the judge.
-std::vector<nlohmann::json> Generated(const std::vector<CorpusEntry>& corpus) {
+std::vector<nlohmann::json> Generated(const std::vector<CorpusSchema>& corpus) {
   std::vector<nlohmann::json> cases;
   for (size_t i = 0; i < corpus.size(); ++i) {
     auto generate = CompileJsonSchema(corpus[i].schema, {.use = GrammarUse::kGenerate});
@@ -182,7 +167,7 @@ std::vector<nlohmann::json> Generated(const std::vector<CorpusEntry>& corpus) {
 }
 
 TEST(JsonSchemaCorpus, GeneratesWhatFits) {
-  const std::vector<CorpusEntry> corpus = Corpus();
+  const std::vector<CorpusSchema> corpus = SchemaCorpus();
   if (corpus.empty()) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
   if (std::system("python3 -c 'import jsonschema' 2> /dev/null") != 0) {
     GTEST_SKIP() << "needs Python's jsonschema";

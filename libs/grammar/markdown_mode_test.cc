@@ -6,6 +6,7 @@
 
 #include "base/philox.h"
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
@@ -13,20 +14,7 @@
 namespace chimera {
 namespace {
 
-// The packaged parser belongs to the system's python3.
-const std::string kChecker =
-    "PATH=/usr/bin:$PATH python3 " CHIMERA_SOURCE_DIR "/libs/grammar/markdown_check.py";
-
-std::vector<nlohmann::json> Judge(const std::vector<std::string>& texts) {
-  std::vector<nlohmann::json> cases, answers;
-  for (const std::string& text : texts) cases.push_back({{"text", text}});
-  for (const std::string& line : OutsideCheck(kChecker, cases)) {
-    answers.push_back(nlohmann::json::parse(line));
-  }
-  return answers;
-}
-
-bool HasChecker() { return Judge({"a"}).size() == 1; }
+bool HasChecker() { return JudgeMarkdown({"a"}).size() == 1; }
 
 int64_t Fault(GrammarUse use, std::string_view text) {
   StateTable table(ModeMachine(GrammarMode::kMarkdown, use));
@@ -175,42 +163,6 @@ std::string RandomDocument(StateTable* table, uint64_t seed) {
   return RandomPieces(table, kPieces, seed, 10 + static_cast<int>(seed % 90));
 }
 
-// The texts of code blocks hold to their mode.
-class Inner {
- public:
-  std::string Fault(const nlohmann::json& fences) {
-    static const std::map<std::string, GrammarMode, std::less<>> kModes = {
-        {"json", GrammarMode::kJson},
-        {"python", GrammarMode::kPython},
-        {"python3", GrammarMode::kPython},
-        {"py", GrammarMode::kPython},
-        {"js", GrammarMode::kJavascript},
-        {"mjs", GrammarMode::kJavascript},
-        {"javascript", GrammarMode::kJavascript},
-        {"sql", GrammarMode::kSql},
-        {"sh", GrammarMode::kShell},
-        {"bash", GrammarMode::kShell},
-        {"shell", GrammarMode::kShell},
-        {"tex", GrammarMode::kMathLatex},
-        {"latex", GrammarMode::kMathLatex}};
-    for (const auto& fence : fences) {
-      const auto mode = kModes.find(fence[0].get<std::string>());
-      if (mode == kModes.end()) continue;
-      auto [table, made] =
-          tables_.try_emplace(mode->second, ModeMachine(mode->second, GrammarUse::kCheck));
-      const auto text = fence[1].get<std::string>();
-      ++n_;
-      if (FirstFault(&table->second, text) != -1) return mode->first + ": " + text;
-    }
-    return "";
-  }
-  int n() const { return n_; }
-
- private:
-  std::map<GrammarMode, StateTable> tables_;
-  int n_ = 0;
-};
-
 TEST(MarkdownMode, GeneratesWhatMarkdownItReads) {
   if (!HasChecker()) GTEST_SKIP() << "python3 with markdown_it is missing";
   StateTable generate(ModeMachine(GrammarMode::kMarkdown, GrammarUse::kGenerate));
@@ -220,15 +172,16 @@ TEST(MarkdownMode, GeneratesWhatMarkdownItReads) {
     texts.push_back(RandomDocument(&generate, seed));
     EXPECT_EQ(FirstFault(&check, texts.back()), -1) << texts.back();
   }
-  const std::vector<nlohmann::json> answers = Judge(texts);
+  const std::vector<MarkdownAnswer> answers = JudgeMarkdown(texts);
   ASSERT_EQ(answers.size(), texts.size());
-  Inner inner;
+  int judged = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_EQ(answers[i]["open"], "") << texts[i];
-    EXPECT_EQ(answers[i]["inline"], "") << texts[i];
-    EXPECT_EQ(inner.Fault(answers[i]["fences"]), "") << texts[i];
+    EXPECT_EQ(answers[i].open, "") << texts[i];
+    EXPECT_EQ(answers[i].inline_fault, "") << texts[i];
+    EXPECT_EQ(answers[i].inner, "") << texts[i];
+    judged += answers[i].judged;
   }
-  EXPECT_GT(inner.n(), 200);
+  EXPECT_GT(judged, 200);
 }
 
 TEST(MarkdownMode, AcceptsNothingThatMarkdownItFindsOpen) {
@@ -241,12 +194,11 @@ TEST(MarkdownMode, AcceptsNothingThatMarkdownItFindsOpen) {
     if (FirstFault(&check, text) == -1) texts.push_back(std::move(text));
   }
   EXPECT_GT(texts.size(), 4000u);
-  const std::vector<nlohmann::json> answers = Judge(texts);
+  const std::vector<MarkdownAnswer> answers = JudgeMarkdown(texts);
   ASSERT_EQ(answers.size(), texts.size());
-  Inner inner;
   for (size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_EQ(answers[i]["open"], "") << texts[i];
-    EXPECT_EQ(inner.Fault(answers[i]["fences"]), "") << texts[i];
+    EXPECT_EQ(answers[i].open, "") << texts[i];
+    EXPECT_EQ(answers[i].inner, "") << texts[i];
   }
 }
 
@@ -274,12 +226,11 @@ TEST(MarkdownMode, TellsRealFilesApart) {
     }
   }
   if (texts.empty()) GTEST_SKIP() << "no Markdown on this machine";
-  const std::vector<nlohmann::json> answers = Judge(texts);
+  const std::vector<MarkdownAnswer> answers = JudgeMarkdown(texts);
   ASSERT_EQ(answers.size(), texts.size());
-  Inner inner;
   for (size_t i = 0; i < texts.size(); ++i) {
-    const bool holds = answers[i]["open"] == "" && inner.Fault(answers[i]["fences"]).empty();
-    EXPECT_EQ(FirstFault(&check, texts[i]) == -1, holds) << answers[i]["open"] << texts[i];
+    const bool holds = answers[i].open == "" && answers[i].inner.empty();
+    EXPECT_EQ(FirstFault(&check, texts[i]) == -1, holds) << answers[i].open << texts[i];
   }
 }
 

@@ -124,13 +124,11 @@ void MaskBuilder::Follow(const CharBytes& bytes, GrammarState state, int place, 
     if (next == kDeadState) {
       layer->all = false;
     } else {
-      run->close_bytes = std::max(run->close_bytes, table_->CloseBytes(next));
-      if (next_byte.place != 0) {
-        Follow(bytes, next, next_byte.place, run, layer);
-      } else {
-        layer->any = true;
-        layer->ends.push_back(next);
-      }
+      const bool is_new = layer->met.insert(uint64_t{next} << 8 | uint32_t(next_byte.place)).second;
+      if (is_new) run->close_bytes = std::max(run->close_bytes, table_->CloseBytes(next));
+      if (is_new && next_byte.place != 0) Follow(bytes, next, next_byte.place, run, layer);
+      if (is_new && next_byte.place == 0) layer->ends.push_back(next);
+      layer->any = layer->any || next_byte.place == 0;
     }
     if (!layer->all && layer->any) return;  // the slice does not fit: that is all to know
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "grammar/grammar_vocabulary.h"
@@ -57,8 +58,9 @@ class MaskBuilder {
   static constexpr int kEndless = 1 << 20;
   // What one more character does.
   struct Layer {
-    bool all = true, any = false;  // whether all of the slice's may follow, whether any may
-    std::vector<GrammarState> ends;
+    bool all = true, any = false;      // whether all of the slice's may follow, whether any may
+    std::vector<GrammarState> ends;    // each once
+    std::unordered_set<uint64_t> met;  // states at places within a character, and ends
   };
 
   CharBytes BytesOf(const TokenSlice& slice) const;

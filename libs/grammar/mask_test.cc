@@ -1,32 +1,22 @@
 #include <bit>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/file.h"
 #include "base/philox.h"
+#include "grammar/corpora_testing.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/json_schema.h"
 #include "grammar/modes.h"
 #include "grammar/rule_builder.h"
 #include "grammar/rule_dfa.h"
 #include "grammar/token_grammar.h"
+#include "grammar/vocabulary_testing.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "text/tokenizer.h"
 
 namespace chimera {
 namespace {
-
-std::shared_ptr<const GrammarVocabulary> Vocabulary8192() {
-  static const auto* vocabulary = new std::shared_ptr<const GrammarVocabulary>([] {
-    auto text = ReadFile(CHIMERA_SOURCE_DIR "/tests/golden/o200k_8192.tiktoken", 1 << 20);
-    EXPECT_TRUE(text.ok()) << text.status();
-    return GrammarVocabulary::Create(*Tokenizer::FromRankText(*text, 0));
-  }());
-  return *vocabulary;
-}
 
 std::shared_ptr<const Machine> RegexMachine(std::string_view pattern) {
   auto machine = MakeRegexMachine(pattern);
@@ -63,7 +53,7 @@ std::vector<uint64_t> BruteForce(const GrammarVocabulary& vocabulary, StateTable
 
 // Returns how many of the masks began with a slice.
 int ExpectMasksAreExact(std::shared_ptr<const Machine> machine, int texts) {
-  const auto vocabulary = Vocabulary8192();
+  const auto vocabulary = TestVocabulary();
   StateTable table(machine), oracle(machine);
   MaskBuilder builder(vocabulary, &table);
   std::vector<uint64_t> bits(vocabulary->mask_words());
@@ -106,12 +96,11 @@ TEST(Mask, EqualsBruteForceInEveryMode) {
 }
 
 TEST(Mask, EqualsBruteForceInAHundredSchemas) {
-  std::ifstream in(std::string(CHIMERA_DATA_DIR) + "/json_schemas.jsonl");
-  if (!in) GTEST_SKIP() << "json_schemas.jsonl is not there";
+  const std::vector<CorpusSchema> corpus = SchemaCorpus();
+  if (corpus.empty()) GTEST_SKIP() << "needs json_schemas.jsonl in CHIMERA_DATA_DIR";
   int schemas = 0;
-  for (std::string line; schemas < 100 && std::getline(in, line);) {
-    const nlohmann::json one = nlohmann::json::parse(line);
-    auto tables = CompileJsonSchema(one.at("schema").dump(), {});
+  for (size_t i = 0; i < corpus.size() && schemas < 100; ++i) {
+    auto tables = CompileJsonSchema(corpus[i].schema, {});
     if (!tables.ok()) continue;
     SCOPED_TRACE(schemas);
     ExpectMasksAreExact(std::make_shared<RuleMachine>(*std::move(tables)), 3);
@@ -121,9 +110,9 @@ TEST(Mask, EqualsBruteForceInAHundredSchemas) {
 }
 
 TEST(Mask, KeepsWhatItBuilt) {
-  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded));
+  auto grammar = std::make_shared<TokenGrammar>(TestVocabulary(), BracketedStrings(kUnbounded));
   GrammarMatcher matcher(grammar), fork(grammar);
-  std::vector<uint64_t> first(Vocabulary8192()->mask_words()), second = first;
+  std::vector<uint64_t> first(TestVocabulary()->mask_words()), second = first;
   ASSERT_TRUE(matcher.Mask(1000, first).ok());
   ASSERT_TRUE(fork.Mask(1000, second).ok());
   EXPECT_EQ(first, second);
@@ -134,8 +123,8 @@ TEST(Mask, KeepsWhatItBuilt) {
 TEST(Mask, SwitchesKeepAndBuildAhead) {
   const auto built = [](const MaskOptions& options) {
     auto grammar =
-        std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded), options);
-    std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+        std::make_shared<TokenGrammar>(TestVocabulary(), BracketedStrings(kUnbounded), options);
+    std::vector<uint64_t> bits(TestVocabulary()->mask_words());
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(GrammarMatcher(grammar).Mask(1000, bits).ok());
     return grammar->counts().built;
   };
@@ -145,11 +134,11 @@ TEST(Mask, SwitchesKeepAndBuildAhead) {
 }
 
 TEST(Mask, RollbackAndForkRestoreIt) {
-  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(20));
-  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  auto grammar = std::make_shared<TokenGrammar>(TestVocabulary(), BracketedStrings(20));
+  const Tokenizer& tokenizer = TestVocabulary()->tokenizer();
   GrammarMatcher matcher(grammar);
   std::vector<std::vector<uint64_t>> masks;
-  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  std::vector<uint64_t> bits(TestVocabulary()->mask_words());
   const std::vector<int32_t> ids = tokenizer.Encode("[[[\"some words\\n here\"]]");
   for (const int32_t id : ids) {
     ASSERT_TRUE(matcher.Mask(1000, bits).ok());
@@ -169,9 +158,9 @@ TEST(Mask, RollbackAndForkRestoreIt) {
 }
 
 TEST(Mask, TheBudgetAlwaysLeavesAWayOut) {
-  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(kUnbounded));
-  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
-  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  auto grammar = std::make_shared<TokenGrammar>(TestVocabulary(), BracketedStrings(kUnbounded));
+  const Tokenizer& tokenizer = TestVocabulary()->tokenizer();
+  std::vector<uint64_t> bits(TestVocabulary()->mask_words());
   for (uint32_t seed = 0; seed < 300; ++seed) {
     const int budget = 1 + int(seed % 40);
     GrammarMatcher matcher(grammar);
@@ -199,11 +188,11 @@ TEST(Mask, TheBudgetAlwaysLeavesAWayOut) {
 TEST(Mask, AClosingTextThatFitsInTokensOnlyIsFollowed) {
   // 23 bytes in fewer tokens than that: one text, so every step is forced.
   auto grammar =
-      std::make_shared<TokenGrammar>(Vocabulary8192(), RegexMachine("the answer is a number\\."));
-  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+      std::make_shared<TokenGrammar>(TestVocabulary(), RegexMachine("the answer is a number\\."));
+  const Tokenizer& tokenizer = TestVocabulary()->tokenizer();
   const std::vector<int32_t> ids = tokenizer.Encode("the answer is a number.");
   ASSERT_LT(ids.size(), 10u);
-  std::vector<uint64_t> bits(Vocabulary8192()->mask_words());
+  std::vector<uint64_t> bits(TestVocabulary()->mask_words());
   GrammarMatcher matcher(grammar);
   EXPECT_EQ(matcher.ForcedText(), "the answer is a number.");
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -221,8 +210,8 @@ TEST(Mask, AClosingTextThatFitsInTokensOnlyIsFollowed) {
 
 TEST(Mask, FullTablesAreBegunAnew) {
   // Every length is a state of its own: the table passes its limit, the matcher goes on.
-  auto grammar = std::make_shared<TokenGrammar>(Vocabulary8192(), BracketedStrings(2000000));
-  const Tokenizer& tokenizer = Vocabulary8192()->tokenizer();
+  auto grammar = std::make_shared<TokenGrammar>(TestVocabulary(), BracketedStrings(2000000));
+  const Tokenizer& tokenizer = TestVocabulary()->tokenizer();
   GrammarMatcher matcher(grammar);
   const int32_t quote = tokenizer.Encode("\"")[0], word = tokenizer.Encode("abcd")[0];
   ASSERT_TRUE(matcher.Advance(quote).ok());

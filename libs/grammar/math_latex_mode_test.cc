@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
@@ -12,12 +13,7 @@
 namespace chimera {
 namespace {
 
-// The Python that the packaged program latexwalker runs in has the package, too.
-const std::string kChecker =
-    "sh -c '$(sed -n \"1s/^#!//p\" \"$(command -v latexwalker)\") " CHIMERA_SOURCE_DIR
-    "/libs/grammar/math_latex_check.py \"$0\" $1'";
-
-bool HasChecker() { return OutsideCheck(kChecker, {{{"text", "a"}}}).size() == 1; }
+bool HasChecker() { return JudgeGenerated(GrammarMode::kMathLatex, {"a"}).size() == 1; }
 
 TEST(MathLatexMode, AcceptsDocuments) {
   for (const GrammarUse use : {GrammarUse::kGenerate, GrammarUse::kCheck}) {
@@ -139,9 +135,7 @@ std::string RandomLatex(StateTable* table, uint64_t seed) {
 }
 
 std::vector<std::string> Judge(const std::vector<std::string>& texts) {
-  std::vector<nlohmann::json> cases;
-  for (const std::string& text : texts) cases.push_back({{"text", text}});
-  return OutsideCheck(kChecker, cases);
+  return JudgeGenerated(GrammarMode::kMathLatex, texts);
 }
 
 TEST(MathLatexMode, GeneratesWhatPylatexencReads) {
@@ -176,18 +170,16 @@ TEST(MathLatexMode, AcceptsNothingThatPylatexencFindsOpen) {
 TEST(MathLatexMode, AcceptsRealFiles) {
   if (!HasChecker()) GTEST_SKIP() << "python3-pylatexenc is missing";
   std::vector<std::string> files;
-  std::vector<nlohmann::json> cases;
   for (const char* root : {"/usr/share/texlive", "/usr/share/texmf"}) {
     std::error_code none;
     for (std::filesystem::recursive_directory_iterator it(root, none), end;
          it != end && files.size() < 300; it.increment(none)) {
       if (none || !it->is_regular_file(none) || it->path().extension() != ".tex") continue;
       files.push_back(it->path().string());
-      cases.push_back({{"file", files.back()}});
     }
   }
   if (files.empty()) GTEST_SKIP() << "no LaTeX on this machine";
-  const std::vector<std::string> answers = OutsideCheck(kChecker, cases);
+  const std::vector<std::string> answers = JudgeFiles(GrammarMode::kMathLatex, files);
   ASSERT_EQ(answers.size(), files.size());
   StateTable check(MakeMathLatexMachine(GrammarUse::kCheck));
   for (size_t i = 0; i < files.size(); ++i) {

@@ -1,4 +1,5 @@
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
@@ -125,7 +126,7 @@ TEST(PythonMode, RandomTextsAreTokenized) {
     texts.push_back(RandomText(&table, seed, 10 + static_cast<int>(seed % 120)));
     texts.push_back(RandomPieces(&table, Pieces(), seed, 160, 8));
   }
-  const std::vector<std::string> verdicts = CheckBatch(kChecker + " generated", texts);
+  const std::vector<std::string> verdicts = JudgeGenerated(GrammarMode::kPython, texts);
   for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(verdicts[i], "ok") << texts[i];
 
   // One byte more or less: what is still accepted must be right as well.

@@ -1,4 +1,5 @@
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
@@ -133,7 +134,7 @@ TEST(ShellMode, RandomTextsAreReadByBash) {
     for (int i = 0; i < 3; ++i)
       texts.push_back(RandomPieces(&table, Pieces(), 3 * seed + i, 240, 8));
   }
-  const std::vector<std::string> verdicts = CheckBatch(kChecker, texts);
+  const std::vector<std::string> verdicts = JudgeGenerated(GrammarMode::kShell, texts);
   for (size_t i = 0; i < texts.size(); ++i) {
     EXPECT_EQ(verdicts[i], "ok") << texts[i];
   }

@@ -6,12 +6,10 @@
 #include <vector>
 
 #include "grammar/grammar_testing.h"
+#include "grammar/mode_judges_testing.h"
 #include "grammar/modes.h"
 #include "grammar/outside_check_testing.h"
 #include "gtest/gtest.h"
-#ifdef CHIMERA_HAS_PG_QUERY
-#include "pg_query.h"
-#endif
 
 namespace chimera {
 namespace {
@@ -78,66 +76,6 @@ TEST(SqlMode, ClosesWhatIsDeep) {
 
 #ifdef CHIMERA_HAS_PG_QUERY
 
-// The next number of the protocol buffers' wire format.
-uint64_t Varint(std::string_view* wire) {
-  uint64_t value = 0;
-  for (int shift = 0; !wire->empty(); shift += 7) {
-    const auto byte = static_cast<uint8_t>(wire->front());
-    wire->remove_prefix(1);
-    value |= uint64_t{byte & 127u} << shift;
-    if (byte < 128) break;
-  }
-  return value;
-}
-
-struct Token {
-  size_t begin = 0, end = 0;
-};
-
-// A ScanToken: begin and end are its first two fields, all others are numbers, too.
-Token TokenOf(std::string_view wire) {
-  Token token;
-  while (!wire.empty()) {
-    const uint64_t field = Varint(&wire) >> 3;
-    const uint64_t value = Varint(&wire);
-    if (field == 1) token.begin = value;
-    if (field == 2) token.end = value;
-  }
-  return token;
-}
-
-// The tokens of a ScanResult: its second field; the first is a number.
-std::vector<Token> TokensOf(std::string_view wire) {
-  std::vector<Token> tokens;
-  while (!wire.empty()) {
-    const bool token = Varint(&wire) >> 3 == 2;
-    const uint64_t value = Varint(&wire);
-    if (!token) continue;
-    tokens.push_back(TokenOf(wire.substr(0, value)));
-    wire.remove_prefix(value);
-  }
-  return tokens;
-}
-
-// "ok", or what PostgreSQL's scanner finds wrong, or "open" when brackets do not match.
-std::string Judge(const std::string& text) {
-  const PgQueryScanResult scan = pg_query_scan(text.c_str());
-  std::string answer = scan.error != nullptr ? scan.error->message : "ok";
-  std::string open;
-  if (scan.error == nullptr) {
-    for (const Token token : TokensOf({scan.pbuf.data, scan.pbuf.len})) {
-      if (token.end != token.begin + 1) continue;
-      const char c = text[token.begin];
-      if (c == '(' || c == '[') open.push_back(c == '(' ? ')' : ']');
-      if (c != ')' && c != ']') continue;
-      if (open.empty() || open.back() != c) answer = "open";
-      if (!open.empty()) open.pop_back();
-    }
-  }
-  pg_query_free_scan_result(scan);
-  return open.empty() ? answer : "open";
-}
-
 constexpr std::string_view kPieces[] = {
     " ",    " ",  "\n",     "a",   "e",  "E",       "x1", "1",   "1.5",      ".",
     ",",    ";",  ":",      "=",   "-",  "--",      "/",  "/*",  "*/",       "*",
@@ -157,7 +95,7 @@ TEST(SqlMode, GeneratesWhatPostgresReads) {
   StateTable check(MakeSqlMachine(GrammarUse::kCheck));
   for (uint64_t seed = 0; seed < 20000; ++seed) {
     const std::string text = RandomSql(&generate, seed);
-    EXPECT_EQ(Judge(text), "ok") << text;
+    EXPECT_EQ(JudgeSql(text), "ok") << text;
     EXPECT_EQ(FirstFault(&check, text), -1) << text;
   }
 }
@@ -172,7 +110,7 @@ TEST(SqlMode, AcceptsNothingThatPostgresFindsOpen) {
     const std::string text = Mutated(RandomSql(table, seed), "()[]'\"\\$-/*\nE a1", seed);
     if (FirstFault(&check, text) != -1) continue;
     ++accepted;
-    const std::string answer = Judge(text);
+    const std::string answer = JudgeSql(text);
     EXPECT_FALSE(answer == "open" || answer.starts_with("unterminated")) << answer << "\n" << text;
   }
   EXPECT_GT(accepted, 10000);
@@ -187,7 +125,7 @@ TEST(SqlMode, AcceptsRealFiles) {
        it != end && accepted < 300; it.increment(none)) {
     if (none || !it->is_regular_file(none) || it->path().extension() != ".sql") continue;
     const std::string text = FileText(it->path());
-    if (Judge(text) != "ok") continue;
+    if (JudgeSql(text) != "ok") continue;
     EXPECT_EQ(FirstFault(&check, text), -1) << it->path();
     ++accepted;
   }
