@@ -10,6 +10,7 @@
 #include "chimera/memory/v1/memory.grpc.pb.h"
 #include "cluster/channel.h"
 #include "cluster/status_map.h"
+#include "memory/memory_arguments.h"
 
 namespace chimera {
 
@@ -43,34 +44,52 @@ RemoteMemory::RemoteMemory(const RemoteMemoryOptions& options)
 
 RemoteMemory::~RemoteMemory() = default;
 
-absl::StatusOr<RememberedFact> RemoteMemory::Remember(const std::string& user,
-                                                      std::string_view text) {
+absl::StatusOr<std::vector<RememberedFact>> RemoteMemory::Remember(const std::string& user,
+                                                                   std::span<const NewFact> facts) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
-  CHIMERA_RETURN_IF_ERROR(ValidateFactText(text, "text"));
-  pb::RememberRequest request;
-  request.set_user(user);
-  request.set_text(std::string(text));
-  pb::RememberResponse response;
-  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Remember, request, &response));
-  return RememberedFact{response.fact_id(), response.created()};
+  CHIMERA_RETURN_IF_ERROR(ValidateNewFacts(facts));
+  std::vector<RememberedFact> remembered;
+  for (const NewFact& fact : facts) {
+    if (fact.source != Source::kUser || !fact.about.empty() || fact.weight != 1 || fact.tags != 0) {
+      return absl::UnimplementedError("the wire carries facts said by the user, text only");
+    }
+  }
+  for (const NewFact& fact : facts) {
+    pb::RememberRequest request;
+    request.set_user(user);
+    request.set_text(fact.text);
+    pb::RememberResponse response;
+    CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Remember, request, &response));
+    remembered.push_back({.fact_id = response.fact_id(), .created = response.created()});
+  }
+  return remembered;
 }
 
-absl::StatusOr<std::vector<RecalledFact>> RemoteMemory::Recall(const std::string& user,
-                                                               std::string_view query, int k) {
+absl::StatusOr<std::vector<std::vector<RecalledFact>>> RemoteMemory::Recall(
+    const std::string& user, std::span<const std::string> queries, const RecallOptions& options) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
-  CHIMERA_RETURN_IF_ERROR(ValidateFactText(query, "query"));
-  CHIMERA_RETURN_IF_ERROR(ValidateRecallCount(k));
-  pb::RecallRequest request;
-  request.set_user(user);
-  request.set_query(std::string(query));
-  request.set_limit(k);
-  pb::RecallResponse response;
-  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Recall, request, &response));
-  std::vector<RecalledFact> facts;
-  for (const pb::Fact& fact : response.facts()) {
-    facts.push_back({fact.fact_id(), fact.text(), fact.similarity(), fact.created_ms()});
+  CHIMERA_RETURN_IF_ERROR(ValidateQueries(queries, options));
+  if (options.similarity_min > -1 || options.tags_any != 0 || options.with_sketches) {
+    return absl::UnimplementedError("the wire carries the number of facts of a recall only");
   }
-  return facts;
+  std::vector<std::vector<RecalledFact>> answers;
+  for (const std::string& query : queries) {
+    pb::RecallRequest request;
+    request.set_user(user);
+    request.set_query(query);
+    request.set_limit(options.k);
+    pb::RecallResponse response;
+    CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Recall, request, &response));
+    std::vector<RecalledFact>& facts = answers.emplace_back();
+    for (const pb::Fact& fact : response.facts()) {
+      RecalledFact& out = facts.emplace_back();
+      out.fact_id = fact.fact_id();
+      out.text = fact.text();
+      out.similarity = fact.similarity();
+      out.created_ms = fact.created_ms();
+    }
+  }
+  return answers;
 }
 
 absl::StatusOr<int64_t> RemoteMemory::Forget(const std::string& user, const std::string& fact_id) {

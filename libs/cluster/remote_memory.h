@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +28,13 @@ class RemoteMemory final : public Memory {
   explicit RemoteMemory(const RemoteMemoryOptions& options);
   ~RemoteMemory() override;
 
-  absl::StatusOr<RememberedFact> Remember(const std::string& user, std::string_view text) override;
-  absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string& user, std::string_view query,
-                                                   int k) override;
+  using Memory::Recall;
+  using Memory::Remember;
+  absl::StatusOr<std::vector<RememberedFact>> Remember(const std::string& user,
+                                                       std::span<const NewFact> facts) override;
+  absl::StatusOr<std::vector<std::vector<RecalledFact>>> Recall(
+      const std::string& user, std::span<const std::string> queries,
+      const RecallOptions& options) override;
   absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id) override;
   absl::StatusOr<int64_t> ForgetAll(const std::string& user) override;
   absl::StatusOr<MemoryStats> Stats(const std::string& user) override;

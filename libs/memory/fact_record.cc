@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "memory/memory.h"
+#include "memory/memory_arguments.h"
 
 namespace chimera {
 namespace {

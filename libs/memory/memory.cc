@@ -1,64 +1,101 @@
 #include "memory/memory.h"
 
-#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "hdc/words.h"
+#include "base/status_macros.h"
 
 namespace chimera {
 namespace {
 
-bool IsUserIdByte(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == '.' || c == '-';
+absl::Status Lacks(const char* verb) {
+  return absl::UnimplementedError(absl::StrCat("this memory has no ", verb));
 }
-
-bool IsHexDigit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
 
 }  // namespace
 
-absl::Status ValidateUserId(std::string_view user) {
-  if (user.empty() || user.size() > kUserIdBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("user id of ", user.size(), " bytes; it has 1 to ", kUserIdBytesMax));
-  }
-  const auto bad = std::find_if_not(user.begin(), user.end(), IsUserIdByte);
-  if (bad != user.end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("user id has byte 0x", absl::Hex(static_cast<uint8_t>(*bad)), " at position ",
-                     bad - user.begin(), "; only [A-Za-z0-9_.-] is allowed"));
-  }
-  return absl::OkStatus();
+absl::StatusOr<std::vector<RememberedFact>> Memory::Remember(const std::string&,
+                                                             std::span<const NewFact>) {
+  return Lacks("Remember");
+}
+absl::StatusOr<std::vector<std::vector<RecalledFact>>> Memory::Recall(const std::string&,
+                                                                      std::span<const std::string>,
+                                                                      const RecallOptions&) {
+  return Lacks("Recall");
+}
+absl::StatusOr<int64_t> Memory::Reinforce(const std::string&, std::span<const FactUse>) {
+  return Lacks("Reinforce");
+}
+absl::StatusOr<std::vector<FactInfo>> Memory::ListFacts(const std::string&, uint64_t, int) {
+  return Lacks("ListFacts");
+}
+absl::StatusOr<int64_t> Memory::Drop(const std::string&, std::span<const uint64_t>) {
+  return Lacks("Drop");
+}
+absl::StatusOr<int64_t> Memory::Forget(const std::string&, const std::string&) {
+  return Lacks("Forget");
+}
+absl::StatusOr<int64_t> Memory::ForgetAll(const std::string&) { return Lacks("ForgetAll"); }
+absl::StatusOr<int64_t> Memory::Relate(const std::string&, std::span<const Relation>, Source) {
+  return Lacks("Relate");
+}
+absl::StatusOr<std::vector<Relation>> Memory::Related(const std::string&, const RelationPattern&,
+                                                      int) {
+  return Lacks("Related");
+}
+absl::StatusOr<int64_t> Memory::Unrelate(const std::string&, const RelationPattern&) {
+  return Lacks("Unrelate");
+}
+absl::Status Memory::PutRecords(const std::string&, RecordClass, std::span<const MemoryRecord>,
+                                Source) {
+  return Lacks("PutRecords");
+}
+absl::StatusOr<std::vector<MemoryRecord>> Memory::ScanRecords(const std::string&, RecordClass,
+                                                              uint64_t, int) {
+  return Lacks("ScanRecords");
+}
+absl::StatusOr<int64_t> Memory::EraseRecords(const std::string&, RecordClass,
+                                             std::span<const uint64_t>) {
+  return Lacks("EraseRecords");
+}
+absl::Status Memory::PutSection(const std::string&, const std::string&, const MemorySection&) {
+  return Lacks("PutSection");
+}
+absl::StatusOr<MemorySection> Memory::GetSection(const std::string&, const std::string&) {
+  return Lacks("GetSection");
+}
+absl::Status Memory::Sync() { return Lacks("Sync"); }
+absl::Status Memory::Export(const std::string&,
+                            const std::function<absl::Status(std::string_view)>&) {
+  return Lacks("Export");
+}
+absl::StatusOr<ImportReport> Memory::Import(const std::string&, std::string_view, int64_t) {
+  return Lacks("Import");
+}
+absl::StatusOr<int64_t> Memory::Reset(const std::string&) { return Lacks("Reset"); }
+absl::StatusOr<BackupReport> Memory::Backup(const std::string&, int) { return Lacks("Backup"); }
+absl::StatusOr<MemoryStats> Memory::Stats(const std::string&) { return Lacks("Stats"); }
+
+absl::StatusOr<RememberedFact> Memory::Remember(const std::string& user, std::string_view text) {
+  NewFact fact;
+  fact.text = text;
+  CHIMERA_ASSIGN_OR_RETURN(const std::vector<RememberedFact> facts,
+                           Remember(user, std::span<const NewFact>(&fact, 1)));
+  CHIMERA_CHECK(facts.size() == 1);
+  return facts[0];
 }
 
-absl::Status ValidateFactText(std::string_view text, std::string_view what) {
-  if (text.empty() || text.size() > kFactTextBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(std::string(what), " of ", text.size(),
-                                                   " bytes; it has 1 to ", kFactTextBytesMax));
-  }
-  if (!IsValidUtf8(text)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(std::string(what), " of ", text.size(), " bytes is not valid UTF-8"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ValidateRecallCount(int k) {
-  if (k >= 1 && k <= kRecallFactsMax) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("recall of ", k, " facts; it is 1 to ", kRecallFactsMax));
-}
-
-absl::Status ValidateFactId(std::string_view fact_id) {
-  if (fact_id.size() == kFactIdDigits && std::all_of(fact_id.begin(), fact_id.end(), IsHexDigit)) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat("fact id of ", fact_id.size(), " bytes; it is ",
-                                                 kFactIdDigits, " lower-case hex digits"));
+absl::StatusOr<std::vector<RecalledFact>> Memory::Recall(const std::string& user,
+                                                         std::string_view query, int k) {
+  const std::string queries[] = {std::string(query)};
+  CHIMERA_ASSIGN_OR_RETURN(std::vector<std::vector<RecalledFact>> facts,
+                           Recall(user, queries, RecallOptions{.k = k}));
+  CHIMERA_CHECK(facts.size() == 1);
+  return std::move(facts[0]);
 }
 
 uint64_t FactIdOf(std::string_view user, std::string_view text) {

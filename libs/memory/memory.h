@@ -1,73 +1,105 @@
-// The memory a service talks to (DESIGN D9): a user's facts, found again by likeness. LocalMemory
-// keeps them in RocksDB; a remote adapter speaks to the memory service. Users never see each
-// other's facts.
+// The memory a service talks to (DESIGN D9): a user's facts, found again by likeness, with the
+// relations, records and state around them. LocalMemory keeps them in RocksDB; a remote adapter
+// speaks to the memory service. Users never see each other's items.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "memory/memory_types.h"
 
 namespace chimera {
 
-inline constexpr size_t kUserIdBytesMax = 64;
-inline constexpr size_t kFactTextBytesMax = 16384;
-inline constexpr int kRecallFactsMax = 64;
-inline constexpr size_t kFactIdDigits = 16;
-
-struct RememberedFact {
-  std::string fact_id;   // 16 lower-case hex digits: see FactIdOf
-  bool created = false;  // false when the fact was there already
-};
-
-struct RecalledFact {
-  std::string fact_id;
-  std::string text;
-  float similarity = 0;    // 1 - 2 * hamming / 8192, in [-1, 1]
-  int64_t created_ms = 0;  // since 1970, when it was first remembered
-};
-
-struct MemoryStats {
-  int64_t facts = 0;
-  int64_t users = 0;  // with at least one fact; 0 or 1 for one user
-  int64_t text_bytes = 0;
-  int64_t facts_max = 0;                // per user, or of the whole store
-  int64_t corrupt_records_skipped = 0;  // of the whole store, since it was opened
-};
-
-// Every call checks its arguments (the functions below) and returns INVALID_ARGUMENT naming the
-// value and the limit. Errors and logs name users and ids, never texts. Thread-safe.
+// Every call checks its arguments (memory_arguments.h) and returns INVALID_ARGUMENT naming the
+// value and the limit. Writes check quotas and ceilings first and return RESOURCE_EXHAUSTED naming
+// the user, the value and the limit. A call with several items does all of them or none. What is
+// not there and what belongs to another user have one answer. Errors and logs name users and ids,
+// never texts. A verb that an adapter does not have returns UNIMPLEMENTED. Thread-safe.
 class Memory {
  public:
   virtual ~Memory() = default;
 
-  // Stores a fact; OK means it is synced to disk. The same text twice is one fact, and no error.
-  // RESOURCE_EXHAUSTED when the user's or the store's limit, or the disk, is full.
-  virtual absl::StatusOr<RememberedFact> Remember(const std::string& user,
-                                                  std::string_view text) = 0;
-  // At most k facts of the user, ordered by (-similarity, fact_id). k is 1..64. Unrelated texts
-  // have a similarity near 0; the caller decides what is near enough.
-  virtual absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string& user,
-                                                           std::string_view query, int k) = 0;
-  // Deletes for good and returns how many facts went: 0 is no error, so a retry is harmless.
-  virtual absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id) = 0;
-  virtual absl::StatusOr<int64_t> ForgetAll(const std::string& user) = 0;
-  // Of one user, or of the whole store when user is empty.
-  virtual absl::StatusOr<MemoryStats> Stats(const std::string& user) = 0;
-};
+  // Stores facts, in order; one answer for each. OK means that those of Source::kUser are synced to
+  // disk. The same text twice is one fact and no error; said by a user, an inferred one becomes the
+  // user's. Conflict (FEATURES H8): of two facts with one non-empty `about` the later one stays,
+  // but an inferred one never replaces a user's; it is overruled, which is no error either.
+  virtual absl::StatusOr<std::vector<RememberedFact>> Remember(const std::string& user,
+                                                               std::span<const NewFact> facts);
+  // For each query at most k facts of the user, ordered by (-similarity, fact_id). A query is
+  // UTF-8, 1..16,384 bytes. Unrelated texts have a similarity near 0. Reads count as no use.
+  virtual absl::StatusOr<std::vector<std::vector<RecalledFact>>> Recall(
+      const std::string& user, std::span<const std::string> queries, const RecallOptions& options);
+  // Counts uses; returns how many of the facts were there. Durable like Source::kInferred.
+  virtual absl::StatusOr<int64_t> Reinforce(const std::string& user, std::span<const FactUse> uses);
+  // One page, ordered by id, of facts with an id of first_id or more; limit is 1..1024.
+  virtual absl::StatusOr<std::vector<FactInfo>> ListFacts(const std::string& user,
+                                                          uint64_t first_id, int limit);
+  // Removes inferred facts, as the fixed pool does: durable like Source::kInferred, and the bytes
+  // leave the disk when RocksDB compacts. Facts of the user are pinned: they stay. Returns how many
+  // went.
+  virtual absl::StatusOr<int64_t> Drop(const std::string& user, std::span<const uint64_t> ids);
+  // Deletes for good (synced, and the bytes leave the disk) and returns how many facts went: 0 is
+  // no error, so a retry is harmless.
+  virtual absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id);
+  virtual absl::StatusOr<int64_t> ForgetAll(const std::string& user);  // all facts, nothing else
 
-// 1..64 characters of [A-Za-z0-9_.-].
-absl::Status ValidateUserId(std::string_view user);
-// what names the argument in the message; 1..16,384 bytes of valid UTF-8.
-absl::Status ValidateFactText(std::string_view text, std::string_view what);
-// 1..64.
-absl::Status ValidateRecallCount(int k);
-// 16 lower-case hex digits.
-absl::Status ValidateFactId(std::string_view fact_id);
+  // Stores relations, or their new weights; returns how many were new.
+  virtual absl::StatusOr<int64_t> Relate(const std::string& user,
+                                         std::span<const Relation> relations, Source source);
+  // At most limit (1..1024) matches, ordered by -weight, then by the age of their names.
+  virtual absl::StatusOr<std::vector<Relation>> Related(const std::string& user,
+                                                        const RelationPattern& pattern, int limit);
+  // Deletes the matches, synced; returns how many.
+  virtual absl::StatusOr<int64_t> Unrelate(const std::string& user, const RelationPattern& pattern);
+
+  // Stores or replaces records by id.
+  virtual absl::Status PutRecords(const std::string& user, RecordClass record_class,
+                                  std::span<const MemoryRecord> records, Source source);
+  // One page, ordered by id, of records with an id of first_id or more; limit is 1..1024.
+  virtual absl::StatusOr<std::vector<MemoryRecord>> ScanRecords(const std::string& user,
+                                                                RecordClass record_class,
+                                                                uint64_t first_id, int limit);
+  // Durable like Source::kInferred; returns how many were there.
+  virtual absl::StatusOr<int64_t> EraseRecords(const std::string& user, RecordClass record_class,
+                                               std::span<const uint64_t> ids);
+
+  // Replaces a section, synced. FAILED_PRECONDITION unless section.epoch is above the stored one.
+  // A name is 1..32 characters of [a-z0-9_.].
+  virtual absl::Status PutSection(const std::string& user, const std::string& name,
+                                  const MemorySection& section);
+  // NOT_FOUND when there is none; DATA_LOSS when it is damaged.
+  virtual absl::StatusOr<MemorySection> GetSection(const std::string& user,
+                                                   const std::string& name);
+
+  // Everything written before is on disk afterwards.
+  virtual absl::Status Sync();
+  // Everything of the user as JSON lines (docs/formats/memory-store.md), each without its line
+  // end; an error of the receiver ends the export and is returned.
+  virtual absl::Status Export(const std::string& user,
+                              const std::function<absl::Status(std::string_view)>& receive);
+  // Whole lines of an export, at most 4 MiB; the first has number first_line. A line that cannot be
+  // taken is refused by number and the others go on. Lines of Source::kUser are synced.
+  virtual absl::StatusOr<ImportReport> Import(const std::string& user, std::string_view lines,
+                                              int64_t first_line);
+  // Deletes all of the user for good, like Forget; returns how many entries went.
+  virtual absl::StatusOr<int64_t> Reset(const std::string& user);
+  // Adds a backup of the whole store to a folder of this store's backups, beside running calls, and
+  // keeps the newest `keep` (1..1000). Backups hold what was later forgotten until they are gone.
+  virtual absl::StatusOr<BackupReport> Backup(const std::string& folder, int keep);
+  // Of one user, or of the whole store when user is empty.
+  virtual absl::StatusOr<MemoryStats> Stats(const std::string& user);
+
+  // One fact of the user, and one query.
+  absl::StatusOr<RememberedFact> Remember(const std::string& user, std::string_view text);
+  absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string& user, std::string_view query,
+                                                   int k);
+};
 
 // The first 64 bits of SHA-256(user, byte 00, text): the user is part of it, so that equal texts of
 // two users cannot be linked by their ids.

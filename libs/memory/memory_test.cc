@@ -10,6 +10,7 @@
 #include "hdc/features.h"
 #include "memory/fact_index.h"
 #include "memory/fact_record.h"
+#include "memory/memory_arguments.h"
 
 namespace chimera {
 namespace {

@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "base/string_view.h"
 #include "hdc/sketch.h"
+#include "memory/memory_arguments.h"
 
 namespace chimera {
 namespace {
@@ -199,15 +200,36 @@ absl::Status LocalMemory::CheckRoom(const std::string& user) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<RememberedFact> LocalMemory::Remember(const std::string& user,
-                                                     std::string_view text) {
+absl::StatusOr<std::vector<RememberedFact>> LocalMemory::Remember(const std::string& user,
+                                                                  std::span<const NewFact> facts) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
-  CHIMERA_RETURN_IF_ERROR(ValidateFactText(text, "fact text"));
+  CHIMERA_RETURN_IF_ERROR(ValidateNewFacts(facts));
+  std::vector<RememberedFact> remembered;
+  for (const NewFact& fact : facts) {
+    CHIMERA_ASSIGN_OR_RETURN(remembered.emplace_back(), RememberOne(user, fact));
+  }
+  return remembered;
+}
+
+absl::StatusOr<std::vector<std::vector<RecalledFact>>> LocalMemory::Recall(
+    const std::string& user, std::span<const std::string> queries, const RecallOptions& options) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidateQueries(queries, options));
+  std::vector<std::vector<RecalledFact>> answers;
+  for (const std::string& query : queries) {
+    CHIMERA_ASSIGN_OR_RETURN(answers.emplace_back(), RecallOne(user, query, options));
+  }
+  return answers;
+}
+
+absl::StatusOr<RememberedFact> LocalMemory::RememberOne(const std::string& user,
+                                                        const NewFact& fact) {
+  const std::string& text = fact.text;
   const uint64_t id = FactIdOf(user, text);
   CHIMERA_ASSIGN_OR_RETURN(const HyperVector sketch, Sketch(text));
   MutexLock write_lock(&write_mutex_);
   const auto stored = ReadFact(user, id);
-  if (stored.ok() && stored->text == text) return RememberedFact{FactIdToHex(id), false};
+  if (stored.ok() && stored->text == text) return RememberedFact{.fact_id = FactIdToHex(id)};
   if (stored.ok()) {
     return absl::AlreadyExistsError(
         absl::StrCat("user ", user, " has another fact with id ", FactIdToHex(id)));
@@ -226,19 +248,17 @@ absl::StatusOr<RememberedFact> LocalMemory::Remember(const std::string& user,
       FromRocksdb(db_->Put(Synced(), ToSlice(key), ToSlice(EncodeFact(key, record)))));
   MutexLock lock(&index_mutex_);
   index_.Insert(user, id, sketch, static_cast<int64_t>(text.size()));
-  return RememberedFact{FactIdToHex(id), true};
+  return RememberedFact{.fact_id = FactIdToHex(id), .created = true};
 }
 
-absl::StatusOr<std::vector<RecalledFact>> LocalMemory::Recall(const std::string& user,
-                                                              std::string_view query, int k) {
-  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
-  CHIMERA_RETURN_IF_ERROR(ValidateFactText(query, "query"));
-  CHIMERA_RETURN_IF_ERROR(ValidateRecallCount(k));
+absl::StatusOr<std::vector<RecalledFact>> LocalMemory::RecallOne(const std::string& user,
+                                                                 const std::string& query,
+                                                                 const RecallOptions& options) {
   CHIMERA_ASSIGN_OR_RETURN(const HyperVector sketch, Sketch(query));
   std::vector<FactIndex::Match> matches;
   {
     MutexLock lock(&index_mutex_);
-    matches = index_.Nearest(user, sketch, k);
+    matches = index_.Nearest(user, sketch, options.k);
   }
   std::vector<RecalledFact> facts;
   for (const FactIndex::Match& match : matches) {
@@ -251,8 +271,11 @@ absl::StatusOr<std::vector<RecalledFact>> LocalMemory::Recall(const std::string&
       continue;
     }
     CHIMERA_RETURN_IF_ERROR(record.status());
-    facts.push_back({FactIdToHex(match.id), std::move(record->text), Similarity(match.distance),
-                     record->created_ms});
+    RecalledFact& fact = facts.emplace_back();
+    fact.fact_id = FactIdToHex(match.id);
+    fact.text = std::move(record->text);
+    fact.similarity = Similarity(match.distance);
+    fact.created_ms = record->created_ms;
   }
   return facts;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,9 +56,13 @@ class LocalMemory : public Memory {
   static absl::StatusOr<std::unique_ptr<LocalMemory>> Open(const LocalMemoryOptions& options);
   ~LocalMemory() override;
 
-  absl::StatusOr<RememberedFact> Remember(const std::string& user, std::string_view text) override;
-  absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string& user, std::string_view query,
-                                                   int k) override;
+  using Memory::Recall;
+  using Memory::Remember;
+  absl::StatusOr<std::vector<RememberedFact>> Remember(const std::string& user,
+                                                       std::span<const NewFact> facts) override;
+  absl::StatusOr<std::vector<std::vector<RecalledFact>>> Recall(
+      const std::string& user, std::span<const std::string> queries,
+      const RecallOptions& options) override;
   absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id) override;
   absl::StatusOr<int64_t> ForgetAll(const std::string& user) override;
   absl::StatusOr<MemoryStats> Stats(const std::string& user) override;
@@ -68,6 +73,10 @@ class LocalMemory : public Memory {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
+  absl::StatusOr<RememberedFact> RememberOne(const std::string& user, const NewFact& fact);
+  absl::StatusOr<std::vector<RecalledFact>> RecallOne(const std::string& user,
+                                                      const std::string& query,
+                                                      const RecallOptions& options);
   explicit LocalMemory(const LocalMemoryOptions& options);
 
   absl::Status OpenDatabase();

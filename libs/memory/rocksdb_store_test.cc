@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
+#include "memory/memory_arguments.h"
 #include "memory/test_store.h"
 
 namespace chimera {

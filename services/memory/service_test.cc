@@ -145,13 +145,15 @@ TEST(RemoteMemoryTest, UnreachableServiceIsOneSentence) {
 // A store that takes its time: calls beyond the queue are refused, none blocks a reaction.
 class SlowMemory final : public Memory {
  public:
-  absl::StatusOr<RememberedFact> Remember(const std::string&, std::string_view) override {
+  absl::StatusOr<std::vector<RememberedFact>> Remember(const std::string&,
+                                                       std::span<const NewFact>) override {
     while (!release) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return RememberedFact{"0123456789abcdef", true};
+    return std::vector<RememberedFact>{{.fact_id = "0123456789abcdef", .created = true}};
   }
-  absl::StatusOr<std::vector<RecalledFact>> Recall(const std::string&, std::string_view,
-                                                   int) override {
-    return std::vector<RecalledFact>();
+  absl::StatusOr<std::vector<std::vector<RecalledFact>>> Recall(const std::string&,
+                                                                std::span<const std::string>,
+                                                                const RecallOptions&) override {
+    return std::vector<std::vector<RecalledFact>>(1);
   }
   absl::StatusOr<int64_t> Forget(const std::string&, const std::string&) override { return 0; }
   absl::StatusOr<int64_t> ForgetAll(const std::string&) override { return 0; }
