@@ -2,19 +2,37 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/sync_stream.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "chimera/memory/v1/memory.grpc.pb.h"
 #include "cluster/channel.h"
+#include "cluster/memory_proto.h"
 #include "cluster/status_map.h"
 #include "memory/memory_arguments.h"
 
 namespace chimera {
 
 namespace pb = memory::v1;
+
+namespace {
+
+constexpr int kLongCallTimeoutMs = 3'600'000;  // exports, imports, backups
+constexpr size_t kImportPieceBytes = 1 << 20;
+
+template <typename Request>
+void WritePattern(const std::string& user, const RelationPattern& pattern, Request* request) {
+  request->set_user(user);
+  request->set_subject(pattern.subject);
+  request->set_predicate(pattern.predicate);
+  request->set_object(pattern.object);
+}
+
+}  // namespace
 
 struct RemoteMemory::Impl {
   explicit Impl(const RemoteMemoryOptions& options_in)
@@ -23,14 +41,41 @@ struct RemoteMemory::Impl {
         channel(MakeChannel(options.address)),
         stub(pb::MemoryService::NewStub(channel)) {}
 
+  absl::Status Connect() const {
+    return WaitConnected(channel.get(), what, options.connect_timeout_ms);
+  }
+
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (pb::MemoryService::Stub::*method)(grpc::ClientContext*,
                                                                     const Request&, Response*),
-                    const Request& request, Response* response) {
-    CHIMERA_RETURN_IF_ERROR(WaitConnected(channel.get(), what, options.connect_timeout_ms));
+                    const Request& request, Response* response, int timeout_ms = 0) {
+    CHIMERA_RETURN_IF_ERROR(Connect());
+    grpc::ClientContext context;
+    SetDeadline(&context, 0, timeout_ms > 0 ? timeout_ms : options.call_timeout_ms);
+    return FromGrpc((stub.get()->*method)(&context, request, response), what);
+  }
+
+  // A stream of one batch.
+  template <typename Request, typename Response>
+  absl::Status CallOne(std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> (
+                           pb::MemoryService::Stub::*method)(grpc::ClientContext*),
+                       const Request& request, Response* response) {
+    CHIMERA_RETURN_IF_ERROR(Connect());
     grpc::ClientContext context;
     SetDeadline(&context, 0, options.call_timeout_ms);
-    return FromGrpc((stub.get()->*method)(&context, request, response), what);
+    const auto stream = (stub.get()->*method)(&context);
+    stream->Write(request);  // Finish says what went wrong
+    stream->WritesDone();
+    const bool answered = stream->Read(response);
+    CHIMERA_RETURN_IF_ERROR(FromGrpc(stream->Finish(), what));
+    return answered ? absl::OkStatus()
+                    : absl::InternalError(absl::StrCat(what, " ended a call without an answer"));
+  }
+
+  absl::Status CheckCount(int got, size_t wanted) const {
+    if (static_cast<size_t>(got) == wanted) return absl::OkStatus();
+    return absl::InternalError(
+        absl::StrCat(what, " gave ", got, " answers to ", wanted, " questions"));
   }
 
   const RemoteMemoryOptions options;
@@ -48,20 +93,14 @@ absl::StatusOr<std::vector<RememberedFact>> RemoteMemory::Remember(const std::st
                                                                    std::span<const NewFact> facts) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
   CHIMERA_RETURN_IF_ERROR(ValidateNewFacts(facts));
+  pb::RememberRequest request;
+  request.set_user(user);
+  for (const NewFact& fact : facts) WriteNewFact(fact, request.add_facts());
+  pb::RememberResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->CallOne(&pb::MemoryService::Stub::Remember, request, &response));
+  CHIMERA_RETURN_IF_ERROR(impl_->CheckCount(response.facts_size(), facts.size()));
   std::vector<RememberedFact> remembered;
-  for (const NewFact& fact : facts) {
-    if (fact.source != Source::kUser || !fact.about.empty() || fact.weight != 1 || fact.tags != 0) {
-      return absl::UnimplementedError("the wire carries facts said by the user, text only");
-    }
-  }
-  for (const NewFact& fact : facts) {
-    pb::RememberRequest request;
-    request.set_user(user);
-    request.set_text(fact.text);
-    pb::RememberResponse response;
-    CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Remember, request, &response));
-    remembered.push_back({.fact_id = response.fact_id(), .created = response.created()});
-  }
+  for (const pb::RememberedFact& one : response.facts()) remembered.push_back(ReadRemembered(one));
   return remembered;
 }
 
@@ -69,27 +108,41 @@ absl::StatusOr<std::vector<std::vector<RecalledFact>>> RemoteMemory::Recall(
     const std::string& user, std::span<const std::string> queries, const RecallOptions& options) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
   CHIMERA_RETURN_IF_ERROR(ValidateQueries(queries, options));
-  if (options.similarity_min > -1 || options.tags_any != 0 || options.with_sketches) {
-    return absl::UnimplementedError("the wire carries the number of facts of a recall only");
-  }
+  pb::RecallRequest request;
+  request.set_user(user);
+  for (const std::string& query : queries) request.add_queries(query);
+  request.set_limit(options.k);
+  request.set_similarity_min(options.similarity_min);
+  request.set_tags_any(options.tags_any);
+  request.set_with_sketches(options.with_sketches);
+  pb::RecallResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->CallOne(&pb::MemoryService::Stub::Recall, request, &response));
+  CHIMERA_RETURN_IF_ERROR(impl_->CheckCount(response.answers_size(), queries.size()));
   std::vector<std::vector<RecalledFact>> answers;
-  for (const std::string& query : queries) {
-    pb::RecallRequest request;
-    request.set_user(user);
-    request.set_query(query);
-    request.set_limit(options.k);
-    pb::RecallResponse response;
-    CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Recall, request, &response));
+  for (const pb::RecalledFacts& one : response.answers()) {
     std::vector<RecalledFact>& facts = answers.emplace_back();
-    for (const pb::Fact& fact : response.facts()) {
-      RecalledFact& out = facts.emplace_back();
-      out.fact_id = fact.fact_id();
-      out.text = fact.text();
-      out.similarity = fact.similarity();
-      out.created_ms = fact.created_ms();
+    for (const pb::Fact& fact : one.facts()) {
+      CHIMERA_ASSIGN_OR_RETURN(RecalledFact read, ReadRecalled(fact));
+      facts.push_back(std::move(read));
     }
   }
   return answers;
+}
+
+absl::StatusOr<int64_t> RemoteMemory::Reinforce(const std::string& user,
+                                                std::span<const FactUse> uses) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidateUses(uses));
+  pb::ReinforceRequest request;
+  request.set_user(user);
+  for (const FactUse& use : uses) {
+    pb::FactUse* const out = request.add_uses();
+    out->set_fact_id(use.fact_id);
+    out->set_benefit(use.benefit);
+  }
+  pb::ReinforceResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Reinforce, request, &response));
+  return response.reinforced();
 }
 
 absl::StatusOr<int64_t> RemoteMemory::Forget(const std::string& user, const std::string& fact_id) {
@@ -113,19 +166,133 @@ absl::StatusOr<int64_t> RemoteMemory::ForgetAll(const std::string& user) {
   return response.facts_deleted();
 }
 
+absl::StatusOr<int64_t> RemoteMemory::Relate(const std::string& user,
+                                             std::span<const Relation> relations, Source source) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidateRelations(relations));
+  CHIMERA_RETURN_IF_ERROR(ValidateSource(source));
+  pb::RelateRequest request;
+  request.set_user(user);
+  for (const Relation& one : relations) WriteRelation(one, request.add_relations());
+  request.set_source(WriteSource(source));
+  pb::RelateResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Relate, request, &response));
+  return response.created();
+}
+
+absl::StatusOr<std::vector<Relation>> RemoteMemory::Related(const std::string& user,
+                                                            const RelationPattern& pattern,
+                                                            int limit) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidatePattern(pattern));
+  CHIMERA_RETURN_IF_ERROR(ValidateLimit(limit, kRelatedMax, "relations"));
+  pb::RelatedRequest request;
+  WritePattern(user, pattern, &request);
+  request.set_limit(limit);
+  pb::RelatedResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Related, request, &response));
+  std::vector<Relation> relations;
+  for (const pb::Relation& one : response.relations()) relations.push_back(ReadRelation(one));
+  return relations;
+}
+
+absl::StatusOr<int64_t> RemoteMemory::Unrelate(const std::string& user,
+                                               const RelationPattern& pattern) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidatePattern(pattern));
+  pb::UnrelateRequest request;
+  WritePattern(user, pattern, &request);
+  pb::UnrelateResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Unrelate, request, &response));
+  return response.deleted();
+}
+
+absl::Status RemoteMemory::Export(const std::string& user,
+                                  const std::function<absl::Status(std::string_view)>& receive) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(impl_->Connect());
+  grpc::ClientContext context;
+  SetDeadline(&context, 0, kLongCallTimeoutMs);
+  pb::ExportRequest request;
+  request.set_user(user);
+  const auto reader = impl_->stub->Export(&context, request);
+  pb::ExportResponse piece;
+  while (reader->Read(&piece)) {
+    for (std::string_view rest = piece.lines(); !rest.empty();) {
+      const size_t end = std::min(rest.find('\n'), rest.size());
+      const absl::Status taken = receive(rest.substr(0, end));
+      if (!taken.ok()) {
+        context.TryCancel();
+        return taken;
+      }
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  return FromGrpc(reader->Finish(), impl_->what);
+}
+
+absl::StatusOr<ImportReport> RemoteMemory::Import(const std::string& user, std::string_view lines,
+                                                  int64_t first_line) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(impl_->Connect());
+  grpc::ClientContext context;
+  SetDeadline(&context, 0, kLongCallTimeoutMs);
+  pb::ImportResponse response;
+  const auto writer = impl_->stub->Import(&context, &response);
+  pb::ImportRequest piece;
+  piece.set_user(user);
+  while (!lines.empty()) {
+    // Whole lines, and at least one.
+    size_t end = lines.size();
+    if (end > kImportPieceBytes) {
+      const size_t last = lines.substr(0, kImportPieceBytes).rfind('\n');
+      end = std::min(last != lines.npos ? last : lines.find('\n'), lines.size() - 1) + 1;
+    }
+    piece.set_lines(std::string(lines.substr(0, end)));
+    if (!writer->Write(piece)) break;  // Finish says why
+    piece.clear_user();
+    lines.remove_prefix(end);
+  }
+  writer->WritesDone();
+  CHIMERA_RETURN_IF_ERROR(FromGrpc(writer->Finish(), impl_->what));
+  ImportReport report = {.imported = response.imported(), .refused = response.refused()};
+  for (const pb::RefusedLine& line : response.refused_lines()) {
+    report.refused_lines.push_back({line.line() - 1 + first_line, line.reason()});
+  }
+  return report;
+}
+
+absl::StatusOr<int64_t> RemoteMemory::Reset(const std::string& user) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  pb::ResetRequest request;
+  request.set_user(user);
+  pb::ResetResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Reset, request, &response));
+  return response.entries_deleted();
+}
+
+absl::StatusOr<BackupReport> RemoteMemory::Backup(const std::string& folder, int keep) {
+  if (!folder.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("backup folder ", folder, "; a service backs up to its own"));
+  }
+  pb::BackupRequest request;
+  request.set_keep(keep);
+  pb::BackupResponse response;
+  CHIMERA_RETURN_IF_ERROR(
+      impl_->Call(&pb::MemoryService::Stub::Backup, request, &response, kLongCallTimeoutMs));
+  return BackupReport{.backup_id = response.backup_id(),
+                      .bytes = response.bytes(),
+                      .backups_kept = response.backups_kept()};
+}
+
 absl::StatusOr<MemoryStats> RemoteMemory::Stats(const std::string& user) {
   if (!user.empty()) CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
   pb::StatsRequest request;
   request.set_user(user);
   pb::StatsResponse response;
   CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Stats, request, &response));
-  MemoryStats stats;
-  stats.facts = response.facts();
-  stats.users = response.users();
-  stats.text_bytes = response.text_bytes();
-  stats.facts_max = response.facts_max();
-  stats.corrupt_records_skipped = response.corrupt_records_skipped();
-  return stats;
+  return ReadStats(response);
 }
 
 }  // namespace chimera

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "memory/memory.h"
 
@@ -17,6 +18,9 @@ struct MemoryServiceOptions {
   int workers = 4;
   size_t queue_max = 256;                     // calls that may wait for a worker
   size_t text_bytes_max = kFactTextBytesMax;  // of a fact and of a query
+  size_t answer_bytes_max = 3 << 20;          // of one message; a recall beyond is refused
+  int stall_timeout_ms = 30000;               // a client that reads nothing loses its export
+  std::string backup_dir;                     // empty: Backup is FAILED_PRECONDITION
 };
 
 // Must outlive the server it is registered with. Thread-safe.

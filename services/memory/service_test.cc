@@ -94,42 +94,82 @@ TEST_F(MemoryServiceTest, ErrorsKeepTheirCodeAndSentence) {
 
 // The client checks first, so the server's own checks need a client that does not.
 TEST_F(MemoryServiceTest, ServerChecksWhatClientsMayNot) {
-  const auto stub = memory::v1::MemoryService::NewStub(MakeChannel(server_->address()));
-  auto code = [](const grpc::Status& status) { return status.error_code(); };
-  {
+  using memory::v1::MemoryService;
+  const auto stub = MemoryService::NewStub(MakeChannel(server_->address()));
+  const auto remember = [&](const std::string& user, const std::string& text, int source) {
     grpc::ClientContext context;
     memory::v1::RememberRequest request;
-    request.set_user("../x");
-    request.set_text("t");
+    request.set_user(user);
+    memory::v1::NewFact* const fact = request.add_facts();
+    fact->set_text(text);
+    fact->set_source(static_cast<memory::v1::FactSource>(source));
+    const auto stream = stub->Remember(&context);
+    stream->Write(request);
     memory::v1::RememberResponse response;
-    EXPECT_EQ(code(stub->Remember(&context, request, &response)),
-              grpc::StatusCode::INVALID_ARGUMENT);
-  }
-  {
-    grpc::ClientContext context;
-    memory::v1::RememberRequest request;
-    request.set_user("ada");
-    request.set_text("\xff\xfe");
-    memory::v1::RememberResponse response;
-    EXPECT_EQ(code(stub->Remember(&context, request, &response)),
-              grpc::StatusCode::INVALID_ARGUMENT);
-  }
+    EXPECT_FALSE(stream->Read(&response));
+    return stream->Finish().error_code();
+  };
+  EXPECT_EQ(remember("../x", "t", 0), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(remember("ada", "\xff\xfe", 1), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(remember("ada", "t", 3), grpc::StatusCode::INVALID_ARGUMENT);
   {
     grpc::ClientContext context;
     memory::v1::ForgetRequest request;
     request.set_user("ada");
     memory::v1::ForgetResponse response;
-    EXPECT_EQ(code(stub->Forget(&context, request, &response)), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(stub->Forget(&context, request, &response).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
   }
   {
     grpc::ClientContext context;
     memory::v1::RecallRequest request;
     request.set_user("ada");
-    request.set_query("q");
+    request.add_queries("q");
     request.set_limit(-1);
+    const auto stream = stub->Recall(&context);
+    stream->Write(request);
     memory::v1::RecallResponse response;
-    EXPECT_EQ(code(stub->Recall(&context, request, &response)), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_FALSE(stream->Read(&response));
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   }
+}
+
+TEST_F(MemoryServiceTest, AStreamTakesBatchAfterBatch) {
+  const auto stub = memory::v1::MemoryService::NewStub(MakeChannel(server_->address()));
+  grpc::ClientContext context;
+  const auto stream = stub->Remember(&context);
+  for (int i = 0; i < 4; ++i) {
+    memory::v1::RememberRequest request;
+    request.set_user("ada");
+    request.add_facts()->set_text("fact number " + std::to_string(i));
+    ASSERT_TRUE(stream->Write(request));
+    memory::v1::RememberResponse response;
+    ASSERT_TRUE(stream->Read(&response));
+    ASSERT_EQ(response.facts_size(), 1);
+    EXPECT_TRUE(response.facts(0).created());
+    EXPECT_EQ(store_->Stats("ada").value().facts, i + 1);
+  }
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(MemoryServiceTest, BatchesKeepTheirOrder) {
+  const std::vector<NewFact> facts = {{.text = "the river keeps its stones"},
+                                      {.text = "bread needs salt", .about = "bread", .tags = 4}};
+  const auto remembered = memory_->Remember("ada", facts).value();
+  ASSERT_EQ(remembered.size(), 2u);
+  const std::vector<std::string> queries = {"bread and salt", "stones of the river"};
+  const auto answers = memory_->Recall("ada", queries, {.k = 1, .with_sketches = true}).value();
+  ASSERT_EQ(answers.size(), 2u);
+  ASSERT_EQ(answers[0].size(), 1u);
+  EXPECT_EQ(answers[0][0].fact_id, remembered[1].fact_id);
+  EXPECT_EQ(answers[0][0].about, "bread");
+  EXPECT_EQ(answers[0][0].tags, 4u);
+  EXPECT_EQ(answers[0][0].source, Source::kUser);
+  EXPECT_TRUE(answers[0][0].sketch.has_value());
+  EXPECT_EQ(answers[1][0].fact_id, remembered[0].fact_id);
+  const auto tagged = memory_->Recall("ada", queries, {.k = 8, .tags_any = 4}).value();
+  EXPECT_EQ(tagged[1].size(), 1u);
 }
 
 TEST(RemoteMemoryTest, UnreachableServiceIsOneSentence) {
