@@ -23,65 +23,42 @@ uint32_t FactIndex::TakeSlot() {
   return used_slots_++;
 }
 
-void FactIndex::Insert(const std::string& user, uint64_t id, const HyperVector& sketch,
-                       int64_t text_bytes) {
-  Erase(user, id);
-  User& facts = users_[user];
+void FactIndex::Insert(uint64_t id, const FactHead& head, const HyperVector& sketch) {
+  Erase(id);
   const uint32_t slot = TakeSlot();
   Slot(slot) = sketch;
-  facts.index_of[id] = static_cast<uint32_t>(facts.entries.size());
-  facts.entries.push_back(
-      {.id = id, .slot = slot, .text_bytes = static_cast<uint32_t>(text_bytes)});
-  facts.text_bytes += text_bytes;
-  text_bytes_ += text_bytes;
-  ++facts_;
+  index_of_[id] = static_cast<uint32_t>(entries_.size());
+  entries_.push_back({.id = id, .slot = slot, .head = head});
+  user_facts_ += head.source == Source::kUser;
+  text_bytes_ += head.text_bytes;
 }
 
-bool FactIndex::Erase(const std::string& user, uint64_t id) {
-  const auto found = users_.find(user);
-  if (found == users_.end()) return false;
-  User& facts = found->second;
-  const auto at = facts.index_of.find(id);
-  if (at == facts.index_of.end()) return false;
-  Entry& entry = facts.entries[at->second];
+bool FactIndex::Erase(uint64_t id) {
+  const auto at = index_of_.find(id);
+  if (at == index_of_.end()) return false;
+  Entry& entry = entries_[at->second];
   free_slots_.push_back(entry.slot);
-  Slot(entry.slot) = HyperVector{};  // a forgotten fact leaves no trace in memory either
-  facts.text_bytes -= entry.text_bytes;
-  text_bytes_ -= entry.text_bytes;
-  --facts_;
-  entry = facts.entries.back();  // the last one moves into the gap
-  facts.index_of[entry.id] = at->second;
-  facts.index_of.erase(id);
-  facts.entries.pop_back();
-  if (facts.entries.empty()) users_.erase(found);
+  Slot(entry.slot) = HyperVector{};
+  user_facts_ -= entry.head.source == Source::kUser;
+  text_bytes_ -= entry.head.text_bytes;
+  entry = entries_.back();  // the last one moves into the gap
+  index_of_[entry.id] = at->second;
+  index_of_.erase(id);
+  entries_.pop_back();
   return true;
 }
 
-int64_t FactIndex::EraseUser(const std::string& user) {
-  const auto found = users_.find(user);
-  if (found == users_.end()) return 0;
-  for (const Entry& entry : found->second.entries) {
-    free_slots_.push_back(entry.slot);
-    Slot(entry.slot) = HyperVector{};
-  }
-  const auto erased = static_cast<int64_t>(found->second.entries.size());
-  facts_ -= erased;
-  text_bytes_ -= found->second.text_bytes;
-  users_.erase(found);
-  return erased;
+const FactHead* FactIndex::Find(uint64_t id) const {
+  const auto at = index_of_.find(id);
+  return at == index_of_.end() ? nullptr : &entries_[at->second].head;
 }
 
-bool FactIndex::Contains(const std::string& user, uint64_t id) const {
-  const auto found = users_.find(user);
-  return found != users_.end() && found->second.index_of.contains(id);
-}
-
-std::vector<FactIndex::Match> FactIndex::Nearest(const std::string& user, const HyperVector& query,
-                                                 int k) const {
+std::vector<FactIndex::Match> FactIndex::Nearest(const HyperVector& query, int k,
+                                                 uint32_t tags_any) const {
   std::vector<Match> best;  // a heap with the worst of the k in front
-  const auto found = users_.find(user);
-  if (found == users_.end() || k <= 0) return best;
-  for (const Entry& entry : found->second.entries) {
+  if (k <= 0) return best;
+  for (const Entry& entry : entries_) {
+    if (tags_any != 0 && (entry.head.tags & tags_any) == 0) continue;
     const Match match{.distance = Hamming(query, Slot(entry.slot)), .id = entry.id};
     if (best.size() == static_cast<size_t>(k)) {
       if (!Nearer(match, best.front())) continue;
@@ -95,14 +72,15 @@ std::vector<FactIndex::Match> FactIndex::Nearest(const std::string& user, const 
   return best;
 }
 
-int64_t FactIndex::facts(const std::string& user) const {
-  const auto found = users_.find(user);
-  return found == users_.end() ? 0 : static_cast<int64_t>(found->second.entries.size());
-}
-
-int64_t FactIndex::text_bytes(const std::string& user) const {
-  const auto found = users_.find(user);
-  return found == users_.end() ? 0 : found->second.text_bytes;
+std::vector<uint64_t> FactIndex::Ids(uint64_t first_id, size_t limit) const {
+  std::vector<uint64_t> ids;
+  for (const Entry& entry : entries_) {
+    if (entry.id >= first_id) ids.push_back(entry.id);
+  }
+  const size_t count = std::min(limit, ids.size());
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end());
+  ids.resize(count);
+  return ids;
 }
 
 }  // namespace chimera

@@ -1,17 +1,19 @@
-// The sketches of a memory store in main memory, for the linear scan of Recall.
+// The sketches of one user's facts in main memory, for Recall. This class is the seam to the
+// search: what stands behind it may change, its answers may not. Each user has an index, so that no
+// request can see or time another user's facts.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "hdc/hypervector.h"
+#include "memory/fact_record.h"
 
 namespace chimera {
 
-// One KiB for each fact (in slabs that are reused but not given back) and about 60 bytes of
+// One KiB for each fact (in slabs that are reused but not given back) and about 80 bytes of
 // bookkeeping. Thread-compatible.
 class FactIndex {
  public:
@@ -21,47 +23,42 @@ class FactIndex {
   };
 
   // Replaces the entry when the fact is there already.
-  void Insert(const std::string& user, uint64_t id, const HyperVector& sketch, int64_t text_bytes);
-  // False when it was not there.
-  bool Erase(const std::string& user, uint64_t id);
-  // How many facts went.
-  int64_t EraseUser(const std::string& user);
+  void Insert(uint64_t id, const FactHead& head, const HyperVector& sketch);
+  // False when it was not there. Its bytes in memory are overwritten.
+  bool Erase(uint64_t id);
 
-  bool Contains(const std::string& user, uint64_t id) const;
-  // The k nearest facts of the user, ordered by (distance, id).
-  std::vector<Match> Nearest(const std::string& user, const HyperVector& query, int k) const;
+  // Null when it is not there; valid until the next change.
+  const FactHead* Find(uint64_t id) const;
+  // The k nearest facts with a tag in tags_any (0: all facts), ordered by (distance, id).
+  std::vector<Match> Nearest(const HyperVector& query, int k, uint32_t tags_any) const;
+  // At most limit ids from first_id on, in order.
+  std::vector<uint64_t> Ids(uint64_t first_id, size_t limit) const;
 
-  int64_t facts() const { return facts_; }
-  int64_t users() const { return static_cast<int64_t>(users_.size()); }
+  int64_t facts() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t user_facts() const { return user_facts_; }  // of Source::kUser
   int64_t text_bytes() const { return text_bytes_; }
-  int64_t facts(const std::string& user) const;
-  int64_t text_bytes(const std::string& user) const;
 
  private:
   struct Entry {
     uint64_t id;
     uint32_t slot;
-    uint32_t text_bytes;
+    FactHead head;
   };
-  struct User {
-    // In order of arrival, which is the order of slots unless facts were erased: Nearest then reads
-    // memory front to back, at twice the speed of an order by id.
-    std::vector<Entry> entries;
-    std::unordered_map<uint64_t, uint32_t> index_of;  // id -> place in entries
-    int64_t text_bytes = 0;
-  };
-  static constexpr uint32_t kSlabVectors = 256;
+  static constexpr uint32_t kSlabVectors = 16;
 
   HyperVector& Slot(uint32_t slot) const {
     return slabs_[slot / kSlabVectors][slot % kSlabVectors];
   }
   uint32_t TakeSlot();
 
-  std::unordered_map<std::string, User> users_;
+  // In order of arrival, which is the order of slots unless facts were erased: Nearest then reads
+  // memory front to back, at twice the speed of an order by id.
+  std::vector<Entry> entries_;
+  std::unordered_map<uint64_t, uint32_t> index_of_;  // id -> place in entries_
   std::vector<std::unique_ptr<HyperVector[]>> slabs_;
   std::vector<uint32_t> free_slots_;
   uint32_t used_slots_ = 0;  // slots ever handed out
-  int64_t facts_ = 0;
+  int64_t user_facts_ = 0;
   int64_t text_bytes_ = 0;
 };
 

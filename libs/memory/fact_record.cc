@@ -1,140 +1,158 @@
 #include "memory/fact_record.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
-#include "memory/memory.h"
 #include "memory/memory_arguments.h"
+#include "memory/record_codec.h"
 
 namespace chimera {
 namespace {
 
-constexpr uint32_t kRecordVersion = 1;
-constexpr size_t kSketchAt = 16;
-constexpr size_t kTextAt = kSketchAt + kHyperBytes;
-constexpr size_t kChecksumBytes = 8;
+constexpr size_t kHeadBytes = 20;
+constexpr size_t kSketchBodyBytes = kHeadBytes + kHyperBytes;
+constexpr size_t kUsageBodyBytes = 13;
+constexpr size_t kAboutBodyBytes = 10;
+constexpr size_t kAboutDigits = 32;
 
-constexpr std::string_view kMetaMagic = "CHMEMORY";
-constexpr uint32_t kMetaVersion = 1;
-constexpr size_t kMetaBytes = 40;
-
-// Little endian, width 4 or 8.
-void PutInt(uint64_t value, int width, std::string* out) {
-  for (int i = 0; i < width; ++i) out->push_back(static_cast<char>(value >> (8 * i)));
+void PutHead(const FactHead& head, std::string* out) {
+  PutInt(kBodyVersion, 1, out);
+  PutInt(static_cast<uint8_t>(head.source), 1, out);
+  PutInt(head.about_bytes, 2, out);
+  PutInt(head.text_bytes, 4, out);
+  PutInt(static_cast<uint64_t>(head.created_ms), 8, out);
+  PutInt(head.tags, 4, out);
 }
 
-uint64_t GetInt(std::string_view bytes, size_t at, int width) {
-  uint64_t value = 0;
-  for (int i = 0; i < width; ++i) {
-    value |= static_cast<uint64_t>(static_cast<uint8_t>(bytes[at + i])) << (8 * i);
+absl::StatusOr<FactHead> GetHead(std::string_view body) {
+  FactHead head;
+  head.source = static_cast<Source>(GetInt(body, 1, 1));
+  head.about_bytes = static_cast<uint32_t>(GetInt(body, 2, 2));
+  head.text_bytes = static_cast<uint32_t>(GetInt(body, 4, 4));
+  head.created_ms = static_cast<int64_t>(GetInt(body, 8, 8));
+  head.tags = static_cast<uint32_t>(GetInt(body, 16, 4));
+  if (!ValidateSource(head.source).ok() || head.about_bytes > kFactAboutBytesMax ||
+      head.text_bytes < 1 || head.text_bytes > kFactTextBytesMax) {
+    return absl::DataLossError(absl::StrCat("fact record has source ",
+                                            static_cast<int>(head.source), ", ", head.about_bytes,
+                                            " about bytes and ", head.text_bytes, " text bytes"));
   }
-  return value;
-}
-
-uint64_t RecordChecksum(std::string_view key, std::string_view body) {
-  std::string bytes(key);
-  bytes += body;
-  return Xxh3(bytes);
+  return head;
 }
 
 }  // namespace
 
-std::string FirstFactKey(std::string_view user) {
-  std::string key(kFactKeyPrefix);
-  key += user;
-  key += '\0';
-  return key;
-}
-
-std::string LastFactKey(std::string_view user) {
-  std::string key = FirstFactKey(user);
-  key.back() = '\x01';
-  return key;
-}
-
-std::string EncodeFactKey(std::string_view user, uint64_t id) {
-  std::string key = FirstFactKey(user);
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(id >> shift));
-  return key;
-}
-
-absl::StatusOr<FactKey> DecodeFactKey(std::string_view key) {
-  const size_t end = key.find('\0');
-  if (key.substr(0, 1) != kFactKeyPrefix || end == key.npos || key.size() - end != 9) {
-    return absl::DataLossError(absl::StrCat("fact key of ", key.size(), " bytes is malformed"));
-  }
-  FactKey fact;
-  fact.user = key.substr(1, end - 1);
-  CHIMERA_RETURN_IF_ERROR(ValidateUserId(fact.user));
-  for (size_t i = end + 1; i < key.size(); ++i) {
-    fact.id = fact.id << 8 | static_cast<uint8_t>(key[i]);
-  }
-  return fact;
-}
-
 std::string EncodeFact(std::string_view key, const FactRecord& record) {
-  std::string value;
-  value.reserve(kTextAt + record.text.size() + kChecksumBytes);
-  PutInt(kRecordVersion, 4, &value);
-  PutInt(record.text.size(), 4, &value);
-  PutInt(static_cast<uint64_t>(record.created_ms), 8, &value);
-  for (uint8_t byte : ToBytes(record.sketch)) value.push_back(static_cast<char>(byte));
-  value += record.text;
-  PutInt(RecordChecksum(key, value), 8, &value);
-  return value;
+  std::string body;
+  body.reserve(kHeadBytes + record.about.size() + record.text.size() + kSealBytes);
+  PutHead(record.head, &body);
+  body += record.about;
+  body += record.text;
+  return Seal(Family::kFacts, key, std::move(body));
 }
 
 absl::StatusOr<FactRecord> DecodeFact(std::string_view key, std::string_view value) {
-  if (value.size() < kTextAt + kChecksumBytes + 1 ||
-      value.size() > kTextAt + kChecksumBytes + kFactTextBytesMax) {
-    return absl::DataLossError(absl::StrCat("fact record of ", value.size(), " bytes"));
-  }
-  const std::string_view body = value.substr(0, value.size() - kChecksumBytes);
-  if (GetInt(value, body.size(), 8) != RecordChecksum(key, body)) {
-    return absl::DataLossError("fact record has a wrong checksum");
-  }
-  if (const uint64_t version = GetInt(value, 0, 4); version != kRecordVersion) {
-    return absl::DataLossError(
-        absl::StrCat("fact record has version ", version, "; known is ", kRecordVersion));
-  }
-  if (const uint64_t text_bytes = GetInt(value, 4, 4); text_bytes != body.size() - kTextAt) {
-    return absl::DataLossError(absl::StrCat("fact record says ", text_bytes, " text bytes and has ",
-                                            body.size() - kTextAt));
-  }
+  CHIMERA_ASSIGN_OR_RETURN(const std::string_view body,
+                           Unseal(Family::kFacts, key, value, kHeadBytes + 1));
   FactRecord record;
-  record.created_ms = static_cast<int64_t>(GetInt(value, 8, 8));
-  std::array<uint8_t, kHyperBytes> sketch;
-  std::copy_n(body.begin() + kSketchAt, kHyperBytes, sketch.begin());
-  record.sketch = FromBytes(sketch);
-  record.text = body.substr(kTextAt);
+  CHIMERA_ASSIGN_OR_RETURN(record.head, GetHead(body));
+  const size_t about_bytes = record.head.about_bytes;
+  if (body.size() != kHeadBytes + about_bytes + record.head.text_bytes) {
+    return absl::DataLossError(absl::StrCat("fact record has ", body.size() - kHeadBytes,
+                                            " bytes of text; it says ",
+                                            about_bytes + record.head.text_bytes));
+  }
+  record.about = body.substr(kHeadBytes, about_bytes);
+  record.text = body.substr(kHeadBytes + about_bytes);
   return record;
 }
 
-std::string EncodeStoreMeta(const StoreMeta& meta) {
-  std::string value(kMetaMagic);
-  PutInt(kMetaVersion, 4, &value);
-  PutInt(0, 4, &value);
-  PutInt(meta.codebook_seed, 8, &value);
-  PutInt(meta.tokenizer_hash, 8, &value);
-  PutInt(Xxh3(value), 8, &value);
-  return value;
+std::string EncodeSketch(std::string_view key, const SketchRecord& record) {
+  std::string body;
+  body.reserve(kSketchBodyBytes + kSealBytes);
+  PutHead(record.head, &body);
+  for (uint8_t byte : ToBytes(record.sketch)) body.push_back(static_cast<char>(byte));
+  return Seal(Family::kSketches, key, std::move(body));
 }
 
-absl::StatusOr<StoreMeta> DecodeStoreMeta(std::string_view value) {
-  if (value.size() != kMetaBytes || value.substr(0, kMetaMagic.size()) != kMetaMagic) {
+absl::StatusOr<SketchRecord> DecodeSketch(std::string_view key, std::string_view value) {
+  CHIMERA_ASSIGN_OR_RETURN(const std::string_view body,
+                           Unseal(Family::kSketches, key, value, kSketchBodyBytes));
+  if (body.size() != kSketchBodyBytes) {
     return absl::DataLossError(
-        absl::StrCat("meta record of ", value.size(), " bytes is malformed"));
+        absl::StrCat("sketch record has ", body.size(), " bytes; it has ", kSketchBodyBytes));
   }
-  if (GetInt(value, 32, 8) != Xxh3(value.substr(0, 32))) {
-    return absl::DataLossError("meta record has a wrong checksum");
+  SketchRecord record;
+  CHIMERA_ASSIGN_OR_RETURN(record.head, GetHead(body));
+  std::array<uint8_t, kHyperBytes> bytes;
+  std::copy_n(body.begin() + kHeadBytes, kHyperBytes, bytes.begin());
+  record.sketch = FromBytes(bytes);
+  return record;
+}
+
+std::string EncodeUsage(std::string_view key, const UsageRecord& record) {
+  std::string body;
+  PutInt(kBodyVersion, 1, &body);
+  PutInt(record.uses, 8, &body);
+  PutFloat(record.weight, &body);
+  return Seal(Family::kUsage, key, std::move(body));
+}
+
+absl::StatusOr<UsageRecord> DecodeUsage(std::string_view key, std::string_view value) {
+  CHIMERA_ASSIGN_OR_RETURN(const std::string_view body,
+                           Unseal(Family::kUsage, key, value, kUsageBodyBytes));
+  UsageRecord record;
+  if (body.size() == kUsageBodyBytes) {
+    record.uses = GetInt(body, 1, 8);
+    record.weight = GetFloat(body, 9);
   }
-  if (const uint64_t version = GetInt(value, 8, 4); version != kMetaVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("memory store has version ", version, "; known is ", kMetaVersion));
+  if (body.size() != kUsageBodyBytes || !(record.weight >= -1 && record.weight <= 1)) {
+    return absl::DataLossError(
+        absl::StrCat("usage record has ", body.size(), " bytes and weight ", record.weight));
   }
-  return StoreMeta{.codebook_seed = GetInt(value, 16, 8), .tokenizer_hash = GetInt(value, 24, 8)};
+  return record;
+}
+
+std::string EncodeAbout(std::string_view key, const AboutRecord& record) {
+  std::string body;
+  PutInt(kBodyVersion, 1, &body);
+  PutInt(static_cast<uint8_t>(record.source), 1, &body);
+  PutInt(record.id, 8, &body);
+  return Seal(Family::kAbouts, key, std::move(body));
+}
+
+absl::StatusOr<AboutRecord> DecodeAbout(std::string_view key, std::string_view value) {
+  CHIMERA_ASSIGN_OR_RETURN(const std::string_view body,
+                           Unseal(Family::kAbouts, key, value, kAboutBodyBytes));
+  const AboutRecord record{.id = GetInt(body, 2, 8),
+                           .source = static_cast<Source>(GetInt(body, 1, 1))};
+  if (body.size() != kAboutBodyBytes || !ValidateSource(record.source).ok()) {
+    return absl::DataLossError(absl::StrCat("about record has ", body.size(), " bytes and source ",
+                                            static_cast<int>(record.source)));
+  }
+  return record;
+}
+
+std::string AboutKey(std::string_view user, std::string_view about) {
+  return UserKey(user, std::string_view(Sha256Hex(about)).substr(0, kAboutDigits));
+}
+
+int64_t FactBytes(size_t user_bytes, size_t about_bytes, size_t text_bytes) {
+  const size_t id_key = user_bytes + 1 + 8;
+  size_t bytes = 3 * (id_key + kSealBytes) + kHeadBytes + about_bytes + text_bytes +
+                 kSketchBodyBytes + kUsageBodyBytes;
+  if (about_bytes > 0) {
+    bytes += user_bytes + 1 + kAboutDigits + kAboutBodyBytes + kSealBytes;
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+void CountUse(float benefit, UsageRecord* usage) {
+  ++usage->uses;
+  usage->weight = 0.9f * usage->weight + 0.1f * std::clamp(benefit, -1.0f, 1.0f);
 }
 
 }  // namespace chimera

@@ -2,6 +2,7 @@
 #include "memory/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,6 @@
 #include "gtest/gtest.h"
 #include "hdc/features.h"
 #include "memory/fact_index.h"
-#include "memory/fact_record.h"
 #include "memory/memory_arguments.h"
 
 namespace chimera {
@@ -50,63 +50,41 @@ TEST(MemoryArguments, FactIds) {
   EXPECT_EQ(FactIdToHex(FactIdOf("ada", "tea")), "6000fb4d8c6d0659");
 }
 
-FactRecord SampleRecord() {
-  return {.created_ms = 1700000000123,
-          .sketch = FeatureCodebook().Code(7),
-          .text = "the kettle is blue"};
-}
-
-TEST(FactRecord, RoundTripAndLayout) {
-  const std::string key = EncodeFactKey("ada", 0x0102030405060708u);
-  EXPECT_EQ(key, std::string("fada\0\x01\x02\x03\x04\x05\x06\x07\x08", 13));
-  const FactRecord record = SampleRecord();
-  const std::string value = EncodeFact(key, record);
-  EXPECT_EQ(value.size(), 1048 + record.text.size());
-  EXPECT_EQ(value.substr(0, 8), std::string("\x01\0\0\0\x12\0\0\0", 8));
-  EXPECT_EQ(value.substr(1040, record.text.size()), record.text);
-  const auto decoded = DecodeFact(key, value);
-  ASSERT_TRUE(decoded.ok()) << decoded.status();
-  EXPECT_EQ(decoded->created_ms, record.created_ms);
-  EXPECT_EQ(decoded->sketch, record.sketch);
-  EXPECT_EQ(decoded->text, record.text);
-  const auto fact_key = DecodeFactKey(key);
-  ASSERT_TRUE(fact_key.ok());
-  EXPECT_EQ(fact_key->user, "ada");
-  EXPECT_EQ(fact_key->id, 0x0102030405060708u);
-  EXPECT_LT(FirstFactKey("ada"), key);
-  EXPECT_LT(key, LastFactKey("ada"));
-  EXPECT_LT(LastFactKey("ada"), EncodeFactKey("ada.b", 0));  // no user lies inside another's range
-}
-
-TEST(FactRecord, EveryTruncationAndBitFlipIsFound) {
-  const std::string key = EncodeFactKey("ada", 5);
-  const std::string value = EncodeFact(key, SampleRecord());
-  for (size_t n = 0; n < value.size(); ++n) {
-    EXPECT_EQ(DecodeFact(key, value.substr(0, n)).status().code(), absl::StatusCode::kDataLoss);
-    std::string flipped = value;
-    flipped[n] = static_cast<char>(flipped[n] ^ (1 << (n % 8)));
-    EXPECT_EQ(DecodeFact(key, flipped).status().code(), absl::StatusCode::kDataLoss) << n;
-  }
-  EXPECT_FALSE(DecodeFact(EncodeFactKey("bob", 5), value).ok());  // a value under another key
-  for (const std::string& bad : {std::string(), std::string("f"), std::string("fada"), key + "x",
-                                 std::string("f\0 12345678", 10)}) {
-    EXPECT_FALSE(DecodeFactKey(bad).ok());
-  }
-}
-
-TEST(FactRecord, Meta) {
-  const std::string value = EncodeStoreMeta({.codebook_seed = 3, .tokenizer_hash = 4});
-  EXPECT_EQ(value.size(), 40u);
-  const auto meta = DecodeStoreMeta(value);
-  ASSERT_TRUE(meta.ok());
-  EXPECT_EQ(meta->codebook_seed, 3u);
-  EXPECT_EQ(meta->tokenizer_hash, 4u);
-  for (size_t n = 0; n < value.size(); ++n) {
-    std::string flipped = value;
-    flipped[n] = static_cast<char>(flipped[n] ^ 4);
-    EXPECT_FALSE(DecodeStoreMeta(flipped).ok()) << n;
-    EXPECT_FALSE(DecodeStoreMeta(value.substr(0, n)).ok()) << n;
-  }
+TEST(MemoryArguments, ItemsOfACall) {
+  const auto bad = [](const absl::Status& status) {
+    return status.code() == absl::StatusCode::kInvalidArgument;
+  };
+  const NewFact good{.text = "x"};
+  EXPECT_TRUE(ValidateNewFacts(std::vector<NewFact>(kItemsPerCallMax, good)).ok());
+  EXPECT_TRUE(bad(ValidateNewFacts(std::vector<NewFact>(kItemsPerCallMax + 1, good))));
+  EXPECT_TRUE(bad(ValidateNewFacts({})));
+  const std::vector<NewFact> facts[] = {{{.text = ""}},
+                                        {{.text = "x", .about = std::string(257, 'x')}},
+                                        {{.text = "x", .about = "\xff"}},
+                                        {{.text = "x", .source = static_cast<Source>(0)}},
+                                        {{.text = "x", .weight = 1.5f}},
+                                        {{.text = "x", .weight = std::nanf("")}}};
+  for (const auto& one : facts) EXPECT_TRUE(bad(ValidateNewFacts(one)));
+  const std::vector<std::string> queries = {"x"};
+  EXPECT_TRUE(ValidateQueries(queries, {}).ok());
+  EXPECT_TRUE(bad(ValidateQueries({}, {})));
+  EXPECT_TRUE(bad(ValidateQueries(std::vector<std::string>(kQueriesPerCallMax + 1, "x"), {})));
+  EXPECT_TRUE(bad(ValidateQueries(queries, {.k = 0})));
+  EXPECT_TRUE(bad(ValidateQueries(queries, {.similarity_min = std::nanf("")})));
+  const std::vector<Relation> relations[] = {{{"", "b", "c"}},
+                                             {{"a", std::string(257, 'b'), "c"}},
+                                             {{"a", "b", "\xff"}},
+                                             {{"a", "b", "c", -2}}};
+  for (const auto& one : relations) EXPECT_TRUE(bad(ValidateRelations(one)));
+  EXPECT_TRUE(ValidateRelations(std::vector<Relation>{{"a", "b", "c"}}).ok());
+  EXPECT_TRUE(bad(ValidateRecords(std::vector<MemoryRecord>{{1, ""}})));
+  EXPECT_TRUE(bad(ValidateRecords(std::vector<MemoryRecord>{{1, std::string(4097, 'x')}})));
+  EXPECT_TRUE(bad(ValidateRecordClass(static_cast<RecordClass>(3))));
+  EXPECT_TRUE(bad(ValidateSection("Upper", {})));
+  EXPECT_TRUE(bad(ValidateSection("", {})));
+  EXPECT_TRUE(bad(ValidateSection("x", {.bytes = std::string(65537, 'x')})));
+  EXPECT_TRUE(ValidateSection("entities", {.bytes = std::string(65536, 'x')}).ok());
+  EXPECT_TRUE(bad(ValidateUses(std::vector<FactUse>{{"0123456789abcdef", INFINITY}})));
 }
 
 TEST(FactIndex, NearestEqualsSortingEverything) {
@@ -115,14 +93,17 @@ TEST(FactIndex, NearestEqualsSortingEverything) {
   struct Known {
     uint64_t id;
     HyperVector sketch;
+    uint32_t tags;
   };
   std::vector<Known> all;
   for (uint64_t n = 0; n < 600; ++n) {
     // Every third vector repeats, so that ties are ordered by id.
-    const Known fact{.id = Xxh3(std::to_string(n)), .sketch = codebook.Code(n / 3)};
-    index.Insert("ada", fact.id, fact.sketch, 10);
+    const Known fact{.id = Xxh3(std::to_string(n)),
+                     .sketch = codebook.Code(n / 3),
+                     .tags = static_cast<uint32_t>(n % 4)};
+    index.Insert(fact.id, {.text_bytes = 10, .tags = fact.tags}, fact.sketch);
     if (n % 5 == 0) {
-      EXPECT_TRUE(index.Erase("ada", fact.id));
+      EXPECT_TRUE(index.Erase(fact.id));
     } else {
       all.push_back(fact);
     }
@@ -132,36 +113,40 @@ TEST(FactIndex, NearestEqualsSortingEverything) {
     const int da = Hamming(a.sketch, query), db = Hamming(b.sketch, query);
     return da != db ? da < db : a.id < b.id;
   });
-  for (const int k : {1, 2, 7, 64, 1000}) {
-    const auto got = index.Nearest("ada", query, k);
-    ASSERT_EQ(got.size(), std::min<size_t>(k, all.size()));
-    for (size_t i = 0; i < got.size(); ++i) {
-      EXPECT_EQ(got[i].id, all[i].id) << k << " " << i;
-      EXPECT_EQ(got[i].distance, Hamming(all[i].sketch, query));
+  for (const uint32_t tags : {0u, 2u}) {
+    std::vector<Known> wanted = all;
+    std::erase_if(wanted, [tags](const Known& fact) { return tags != 0 && !(fact.tags & tags); });
+    for (const int k : {1, 2, 7, 64, 1000}) {
+      const auto got = index.Nearest(query, k, tags);
+      ASSERT_EQ(got.size(), std::min<size_t>(k, wanted.size()));
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(got[i].id, wanted[i].id) << k << " " << i;
+        EXPECT_EQ(got[i].distance, Hamming(wanted[i].sketch, query));
+      }
     }
   }
-  EXPECT_TRUE(index.Nearest("bob", query, 3).empty());
+  std::sort(all.begin(), all.end(), [](const Known& a, const Known& b) { return a.id < b.id; });
+  const auto page = index.Ids(all[10].id, 3);
+  EXPECT_EQ(page, (std::vector<uint64_t>{all[10].id, all[11].id, all[12].id}));
+  EXPECT_EQ(index.Ids(0, 10000).size(), all.size());
 }
 
 TEST(FactIndex, CountsFollowInsertsAndErasures) {
   const FeatureCodebook codebook;
   FactIndex index;
-  index.Insert("ada", 1, codebook.Code(1), 5);
-  index.Insert("ada", 2, codebook.Code(2), 6);
-  index.Insert("bob", 1, codebook.Code(3), 7);
-  index.Insert("bob", 1, codebook.Code(3), 8);  // replaced
-  EXPECT_EQ(index.facts(), 3);
-  EXPECT_EQ(index.users(), 2);
-  EXPECT_EQ(index.text_bytes(), 19);
-  EXPECT_EQ(index.text_bytes("ada"), 11);
-  EXPECT_FALSE(index.Erase("ada", 9));
-  EXPECT_FALSE(index.Erase("eve", 1));
-  EXPECT_EQ(index.EraseUser("ada"), 2);
-  EXPECT_EQ(index.EraseUser("ada"), 0);
-  EXPECT_TRUE(index.Erase("bob", 1));
-  EXPECT_EQ(index.facts(), 0);
-  EXPECT_EQ(index.users(), 0);
-  EXPECT_EQ(index.text_bytes(), 0);
+  index.Insert(1, {.text_bytes = 5}, codebook.Code(1));
+  index.Insert(2, {.source = Source::kInferred, .text_bytes = 6}, codebook.Code(2));
+  index.Insert(2, {.source = Source::kInferred, .text_bytes = 8}, codebook.Code(3));  // replaced
+  EXPECT_EQ(index.facts(), 2);
+  EXPECT_EQ(index.user_facts(), 1);
+  EXPECT_EQ(index.text_bytes(), 13);
+  EXPECT_EQ(index.Find(2)->text_bytes, 8u);
+  EXPECT_EQ(index.Find(9), nullptr);
+  EXPECT_FALSE(index.Erase(9));
+  EXPECT_TRUE(index.Erase(1));
+  EXPECT_EQ(index.facts(), 1);
+  EXPECT_EQ(index.user_facts(), 0);
+  EXPECT_EQ(index.text_bytes(), 8);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Memory on this machine: facts in RocksDB, their sketches in main memory (FEATURES H1, H3, H8).
+// Memory on this machine: everything in RocksDB, indexes in main memory (FEATURES H1, H3, H8).
 // The folder holds tokenizer.model and db/; docs/formats/memory-store.md has every byte.
 #pragma once
 
@@ -7,52 +7,35 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "hdc/features.h"
-#include "memory/fact_index.h"
-#include "memory/fact_record.h"
 #include "memory/memory.h"
+#include "memory/store_db.h"
+#include "memory/store_figures.h"
+#include "memory/store_options.h"
+#include "memory/user_memory.h"
 #include "text/tokenizer.h"
-
-namespace rocksdb {
-class DB;
-class Status;
-}  // namespace rocksdb
 
 namespace chimera {
 
-// A fact costs 1 KiB of main memory; the default is the configuration's semantic_memory.capacity.
-inline constexpr int64_t kMemoryFactsMaxDefault = 200'000;
-inline constexpr int64_t kMemoryFactsPerUserMaxDefault = 50'000;
-// No configuration may ask for more.
-inline constexpr int64_t kMemoryFactsMaxLimit = 4'000'000;
+class FactPlan;
+struct FactToStore;
 
-struct LocalMemoryOptions {
-  std::string path;  // the store's folder; created when absent
-  // What a new store is made with: a tokenizer, or a file to read it from. An existing store keeps
-  // its own, because sketches must stay comparable; a different one given here is ignored with a
-  // log line.
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::string tokenizer_path;
-  int64_t facts_max = kMemoryFactsMaxDefault;
-  int64_t facts_per_user_max = kMemoryFactsPerUserMaxDefault;
-  const Clock* clock = &Clock::Real();  // borrowed
-};
-
-// Writes and deletions are serialised and synced one by one; recalls run beside them. Forget and
-// ForgetAll also flush and compact the user's key range, so that the text leaves the disk: they
-// cost milliseconds to a second. Thread-safe.
+// Calls of different users run beside each other; of one user, reads run beside one write. Forget,
+// ForgetAll, Unrelate and Reset also flush and compact the user's key range, so that the text
+// leaves the disk: they cost milliseconds to a second. Thread-safe.
 class LocalMemory : public Memory {
  public:
   // Opens or creates. One clear status for: a file instead of a folder, no permission, a store open
-  // elsewhere (FAILED_PRECONDITION), damage (DATA_LOSS), no tokenizer for a new store. Single
-  // damaged records are skipped, counted and logged; Remember of the same text repairs them.
+  // elsewhere or of another format version (FAILED_PRECONDITION), damage (DATA_LOSS), no tokenizer
+  // for a new store. Single damaged records are skipped, counted and logged; storing the same item
+  // again repairs them.
   static absl::StatusOr<std::unique_ptr<LocalMemory>> Open(const LocalMemoryOptions& options);
   ~LocalMemory() override;
 
@@ -63,49 +46,120 @@ class LocalMemory : public Memory {
   absl::StatusOr<std::vector<std::vector<RecalledFact>>> Recall(
       const std::string& user, std::span<const std::string> queries,
       const RecallOptions& options) override;
+  absl::StatusOr<int64_t> Reinforce(const std::string& user,
+                                    std::span<const FactUse> uses) override;
+  absl::StatusOr<std::vector<FactInfo>> ListFacts(const std::string& user, uint64_t first_id,
+                                                  int limit) override;
+  absl::StatusOr<int64_t> Drop(const std::string& user, std::span<const uint64_t> ids) override;
   absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id) override;
   absl::StatusOr<int64_t> ForgetAll(const std::string& user) override;
+
+  absl::StatusOr<int64_t> Relate(const std::string& user, std::span<const Relation> relations,
+                                 Source source) override;
+  absl::StatusOr<std::vector<Relation>> Related(const std::string& user,
+                                                const RelationPattern& pattern, int limit) override;
+  absl::StatusOr<int64_t> Unrelate(const std::string& user,
+                                   const RelationPattern& pattern) override;
+
+  absl::Status PutRecords(const std::string& user, RecordClass record_class,
+                          std::span<const MemoryRecord> records, Source source) override;
+  absl::StatusOr<std::vector<MemoryRecord>> ScanRecords(const std::string& user,
+                                                        RecordClass record_class, uint64_t first_id,
+                                                        int limit) override;
+  absl::StatusOr<int64_t> EraseRecords(const std::string& user, RecordClass record_class,
+                                       std::span<const uint64_t> ids) override;
+  absl::Status PutSection(const std::string& user, const std::string& name,
+                          const MemorySection& section) override;
+  absl::StatusOr<MemorySection> GetSection(const std::string& user,
+                                           const std::string& name) override;
+
+  absl::Status Sync() override;
+  absl::Status Export(const std::string& user,
+                      const std::function<absl::Status(std::string_view)>& receive) override;
+  absl::StatusOr<ImportReport> Import(const std::string& user, std::string_view lines,
+                                      int64_t first_line) override;
+  absl::StatusOr<int64_t> Reset(const std::string& user) override;
+  absl::StatusOr<BackupReport> Backup(const std::string& folder, int keep) override;
   absl::StatusOr<MemoryStats> Stats(const std::string& user) override;
 
-  // Bytes of main memory that the store's caches, write buffers and sketches take.
+  // For metrics; cheap enough for every scrape.
+  StoreFigures Figures();
+  // Bytes of main memory that the store's caches, write buffers, sketches and relations take.
   int64_t CacheBytes();
   // The tokenizer of the store, from its folder.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
-  absl::StatusOr<RememberedFact> RememberOne(const std::string& user, const NewFact& fact);
-  absl::StatusOr<std::vector<RecalledFact>> RecallOne(const std::string& user,
-                                                      const std::string& query,
-                                                      const RecallOptions& options);
+  enum class Rate { kSpend, kFree };
+  struct WriteTerms {
+    bool sync = true;
+    int64_t items = 1;
+    Rate rate = Rate::kSpend;
+  };
+  using UserPointer = std::shared_ptr<UserMemory>;
+
   explicit LocalMemory(const LocalMemoryOptions& options);
 
-  absl::Status OpenDatabase();
   // Reads the store's meta record and tokenizer, or makes both.
   absl::Status LoadOrCreateMeta();
   absl::Status CreateMeta();
   absl::Status LoadMeta(std::string_view value);
-  absl::Status LoadIndex();
+  // store_load.cc: what cold start reads of each family.
+  absl::Status LoadUsers();
+  absl::Status LoadFact(std::string_view key, std::string_view value);
+  absl::Status LoadRelation(std::string_view key, std::string_view value);
+  absl::Status LoadRecord(Family family, std::string_view key, std::string_view value);
+  absl::Status LoadSection(std::string_view key, std::string_view value);
+  // The sketch's record anew from the text of its fact.
+  absl::StatusOr<SketchRecord> RebuildSketch(std::string_view key);
+
   absl::StatusOr<HyperVector> Sketch(std::string_view text) const;
-  // NOT_FOUND, DATA_LOSS, or the database's error.
-  absl::StatusOr<FactRecord> ReadFact(const std::string& user, uint64_t id) const;
-  absl::Status CheckRoom(const std::string& user) ABSL_EXCLUSIVE_LOCKS_REQUIRED(index_mutex_);
-  // Rewrites the files that hold keys of first..last without their deleted records.
-  absl::Status Scrub(const std::string& first, const std::string& last)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
-  void CountCorrupt(const std::string& user, uint64_t id, const absl::Status& fault);
-  absl::Status FromRocksdb(const rocksdb::Status& status) const;
+  UserPointer FindUser(const std::string& user);  // null when nothing was ever written
+  absl::StatusOr<UserPointer> UserForWrite(const std::string& user);
+  std::vector<UserPointer> AllUsers();
+
+  // Checks rate, quota and ceilings, then writes; counts the growth as used. Nothing changes
+  // unless OK.
+  absl::Status Commit(const std::string& user, UserMemory* memory, rocksdb::WriteBatch* batch,
+                      const Growth& growth, const WriteTerms& terms)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(memory->write_mutex);
+  absl::Status CommitFacts(const std::string& user, UserMemory* memory, FactPlan* plan,
+                           const WriteTerms& terms)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(memory->write_mutex);
+
+  absl::StatusOr<std::vector<RecalledFact>> RecallOne(const std::string& user, UserMemory* memory,
+                                                      const std::string& query,
+                                                      const RecallOptions& options);
+  UsageRecord ReadUsage(const std::string& user, uint64_t id);
+  // Takes a fact out of the index whose text cannot be read.
+  void DropDamaged(const std::string& user, UserMemory* memory, uint64_t id,
+                   const absl::Status& fault);
+  // The three below check nothing: their callers have.
+  absl::StatusOr<int64_t> WriteRelations(const std::string& user,
+                                         std::span<const Relation> relations, Source source,
+                                         const WriteTerms& terms);
+  absl::Status WriteRecords(const std::string& user, RecordClass record_class,
+                            std::span<const MemoryRecord> records, const WriteTerms& terms);
+  absl::Status WriteSection(const std::string& user, const std::string& name,
+                            const MemorySection& section, const WriteTerms& terms);
+  absl::Status StoreLine(const std::string& user, std::string_view line);
+  void CountCorrupt(const std::string& what, const absl::Status& fault);
 
   const LocalMemoryOptions options_;
-  std::unique_ptr<rocksdb::DB> db_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<const FeatureCodebook> codebook_;
 
-  // One writer at a time, across the synced write. Taken before index_mutex_.
-  Mutex write_mutex_;
-  // Never held across disk access.
-  Mutex index_mutex_;
-  FactIndex index_ ABSL_GUARDED_BY(index_mutex_);
-  int64_t corrupt_records_ ABSL_GUARDED_BY(index_mutex_) = 0;
+  Mutex users_mutex_;  // held for look-ups only
+  std::unordered_map<std::string, UserPointer> users_ ABSL_GUARDED_BY(users_mutex_);
+  int64_t corrupt_records_ ABSL_GUARDED_BY(users_mutex_) = 0;
+  StoreTotals totals_;
+  std::unique_ptr<StoreDb> db_;
 };
+
+// Makes a store at path out of the newest backup in folder. FAILED_PRECONDITION when path holds
+// anything, NOT_FOUND when folder holds no backup, DATA_LOSS when the backup is damaged. Afterwards
+// path holds all of it or nothing. env may be null.
+absl::Status RestoreMemory(const std::string& folder, const std::string& path,
+                           rocksdb::Env* env = nullptr);
 
 }  // namespace chimera

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "gtest/gtest.h"
 #include "memory/memory_arguments.h"
+#include "memory/record_codec.h"
 #include "memory/test_store.h"
 
 namespace chimera {
@@ -20,32 +21,24 @@ namespace {
 
 using LocalMemoryTest = StoreTest;
 
-// Runs f on the store's database, which must not be open.
-template <typename F>
-void WithDatabase(const std::string& path, F f) {
-  rocksdb::DB* db = nullptr;
-  ASSERT_TRUE(rocksdb::DB::Open(rocksdb::Options(), path + "/db", &db).ok());
-  f(db);
-  delete db;
-}
-
-int CountKeys(const std::string& path, const std::string& prefix) {
+int CountKeys(StoreDb* db, Family family) {
   int count = 0;
-  WithDatabase(path, [&](rocksdb::DB* db) {
-    std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
-    for (it->SeekToFirst(); it->Valid(); it->Next()) count += it->key().starts_with(prefix);
-  });
+  const auto it = db->Scan(family);
+  for (it->SeekToFirst(); it->Valid(); it->Next()) ++count;
   return count;
 }
 
-// True when the bytes stand in any file below path.
 bool OnDisk(const std::string& path, const std::string& bytes) {
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-    if (!entry.is_regular_file()) continue;
-    const auto content = ReadFile(entry.path().string(), 1 << 28);
-    if (content.ok() && content->find(bytes) != content->npos) return true;
-  }
-  return false;
+  return !FilesWith(path, bytes).empty();
+}
+
+// The same value with one bit of it flipped.
+void Damage(StoreDb* db, Family family, const std::string& key, size_t at) {
+  std::string value = *db->Get(family, key);
+  value[at] = static_cast<char>(value[at] ^ 1);
+  rocksdb::WriteBatch batch;
+  batch.Put(db->handle(family), key, value);
+  ASSERT_TRUE(db->Write(&batch, true, 1).ok());
 }
 
 TEST_F(LocalMemoryTest, RememberAndRecall) {
@@ -135,7 +128,7 @@ TEST_F(LocalMemoryTest, ForgetReallyDeletes) {
     ASSERT_EQ(facts.size(), 1u);
     EXPECT_EQ(facts[0].fact_id, kept);
   }
-  EXPECT_EQ(CountKeys(path_, "f"), 1);
+  EXPECT_EQ(CountKeys(OpenDatabase().get(), Family::kFacts), 1);
   const auto memory = Reopen();
   ASSERT_EQ(memory->Recall("ada", secret, 64)->size(), 1u);
   // This one has left the log and lies in a table file.
@@ -155,8 +148,9 @@ TEST_F(LocalMemoryTest, ForgetAllReallyDeletes) {
     EXPECT_FALSE(OnDisk(path_, "private matter"));
     ASSERT_TRUE(memory->Remember("ada", "a new beginning").ok());
   }
-  EXPECT_EQ(CountKeys(path_, std::string("fada\0", 5)), 1);
-  EXPECT_EQ(CountKeys(path_, std::string("fbob\0", 5)), 1);
+  for (const Family family : {Family::kFacts, Family::kSketches, Family::kUsage}) {
+    EXPECT_EQ(CountKeys(OpenDatabase().get(), family), 2) << FamilyName(family);
+  }
   EXPECT_EQ(Reopen()->Stats("")->facts, 2);
 }
 
@@ -194,28 +188,92 @@ TEST_F(LocalMemoryTest, LimitsAreEnforced) {
   EXPECT_EQ(memory->Stats("")->facts_max, 4);
 }
 
-TEST_F(LocalMemoryTest, DamagedRecordIsSkippedCountedAndRepaired) {
+TEST_F(LocalMemoryTest, DamagedTextIsSkippedCountedAndRepaired) {
   std::string bad_id;
   {
     const auto memory = MustOpen(Options());
     bad_id = memory->Remember("ada", "this record will be damaged")->fact_id;
     ASSERT_TRUE(memory->Remember("ada", "this record stays whole").ok());
   }
-  WithDatabase(path_, [&](rocksdb::DB* db) {
-    const std::string key = EncodeFactKey("ada", FactIdFromHex(bad_id));
-    std::string value;
-    ASSERT_TRUE(db->Get(rocksdb::ReadOptions(), key, &value).ok());
-    value[1045] = static_cast<char>(value[1045] ^ 1);
-    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), key, value).ok());
-    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), "f strange key", "x").ok());
-  });
+  Damage(OpenDatabase().get(), Family::kFacts, IdKey("ada", FactIdFromHex(bad_id)), 25);
   const auto memory = Reopen();
-  EXPECT_EQ(memory->Stats("")->corrupt_records_skipped, 2);
-  EXPECT_EQ(memory->Stats("")->facts, 1);
   EXPECT_EQ(memory->Recall("ada", "this record", 8)->size(), 1u);
+  EXPECT_EQ(memory->Recall("ada", "this record", 8)->size(), 1u);
+  EXPECT_EQ(memory->Stats("")->corrupt_records_skipped, 1);
+  EXPECT_EQ(memory->Stats("")->facts, 1);
   EXPECT_TRUE(memory->Remember("ada", "this record will be damaged")->created);
   EXPECT_EQ(memory->Recall("ada", "this record", 8)->size(), 2u);
   EXPECT_EQ(*memory->Forget("ada", bad_id), 1);
+  EXPECT_EQ(memory->Stats("ada")->entries, 1);
+}
+
+TEST_F(LocalMemoryTest, DamagedSketchIsMadeAnewFromItsText) {
+  const std::string text = "this sketch will be damaged";
+  std::string key;
+  {
+    const auto memory = MustOpen(Options());
+    key = IdKey("ada", FactIdFromHex(memory->Remember("ada", text)->fact_id));
+  }
+  Damage(OpenDatabase().get(), Family::kSketches, key, 700);
+  for (int open = 0; open < 2; ++open) {
+    const auto memory = Reopen();
+    EXPECT_EQ(memory->Stats("")->corrupt_records_skipped, 0);
+    EXPECT_EQ(memory->Recall("ada", text, 8)->at(0).similarity, 1.0f);
+  }
+  // With its text damaged too nothing is left; the user's Reset takes the rest away.
+  Damage(OpenDatabase().get(), Family::kSketches, key, 700);
+  Damage(OpenDatabase().get(), Family::kFacts, key, 25);
+  {
+    const auto memory = Reopen();
+    EXPECT_EQ(memory->Stats("")->corrupt_records_skipped, 1);
+    EXPECT_TRUE(memory->Recall("ada", text, 8)->empty());
+    EXPECT_EQ(*memory->Reset("ada"), 0);
+  }
+  EXPECT_EQ(CountKeys(OpenDatabase().get(), Family::kFacts), 0);
+}
+
+TEST_F(LocalMemoryTest, StrangeKeysAreSkipped) {
+  MustOpen(Options());
+  {
+    const auto db = OpenDatabase();
+    rocksdb::WriteBatch batch;
+    for (const Family family : {Family::kSketches, Family::kRelations, Family::kCases,
+                                Family::kGuidelines, Family::kSections}) {
+      batch.Put(db->handle(family), "no user", "x");
+      batch.Put(db->handle(family), std::string("ada\0short", 9), "x");
+    }
+    ASSERT_TRUE(db->Write(&batch, true, 10).ok());
+  }
+  EXPECT_EQ(Reopen()->Stats("")->corrupt_records_skipped, 10);
+  EXPECT_EQ(Reopen()->Stats("")->entries, 0);
+}
+
+TEST_F(LocalMemoryTest, OtherFormatVersionsAreRefusedUntouched) {
+  // What version 1 wrote: one family with a meta record of its version.
+  const auto open_plain = [this] {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    rocksdb::DB* db = nullptr;
+    EXPECT_TRUE(MakeDirs(path_).ok());
+    EXPECT_TRUE(rocksdb::DB::Open(options, path_ + "/db", &db).ok());
+    return std::unique_ptr<rocksdb::DB>(db);
+  };
+  std::string meta = EncodeStoreMeta({.codebook_seed = 3, .tokenizer_hash = 4});
+  meta[8] = 1;
+  std::string checksum;
+  PutInt(Xxh3(std::string_view(meta).substr(0, 32)), 8, &checksum);
+  meta.replace(32, 8, checksum);
+  ASSERT_TRUE(open_plain()->Put({}, "meta", meta).ok());
+  const absl::Status refused = LocalMemory::Open(Options()).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.ToString().find("version 1; this program reads 2"), std::string::npos)
+      << refused;
+  std::vector<std::string> families;
+  ASSERT_TRUE(rocksdb::DB::ListColumnFamilies({}, path_ + "/db", &families).ok());
+  EXPECT_EQ(families.size(), 1u);
+  std::string value;
+  EXPECT_TRUE(open_plain()->Get({}, "meta", &value).ok());
+  EXPECT_EQ(value, meta);
 }
 
 TEST_F(LocalMemoryTest, OpenSaysWhatIsWrong) {

@@ -38,4 +38,33 @@ std::unique_ptr<LocalMemory> StoreTest::MustOpen(const LocalMemoryOptions& optio
   return memory.ok() ? *std::move(memory) : nullptr;
 }
 
+std::unique_ptr<StoreDb> StoreTest::OpenDatabase() const {
+  auto db = StoreDb::Open({.path = path_});
+  EXPECT_TRUE(db.ok()) << db.status();
+  return db.ok() ? *std::move(db) : nullptr;
+}
+
+NewFact Fact(const std::string& text, Source source, const std::string& about, float weight) {
+  return {.text = text, .about = about, .source = source, .weight = weight};
+}
+
+absl::StatusOr<RememberedFact> RememberFact(Memory* memory, const std::string& user,
+                                            const NewFact& fact) {
+  const auto answers = memory->Remember(user, std::span<const NewFact>(&fact, 1));
+  if (!answers.ok()) return answers.status();
+  return answers->at(0);
+}
+
+std::vector<std::string> FilesWith(const std::string& path, const std::string& bytes) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+    if (!entry.is_regular_file()) continue;
+    const auto content = ReadFile(entry.path().string(), 1 << 28);
+    if (content.ok() && content->find(bytes) != content->npos) {
+      files.push_back(entry.path().filename().string());
+    }
+  }
+  return files;
+}
+
 }  // namespace chimera
