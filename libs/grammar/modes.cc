@@ -13,7 +13,7 @@ constexpr std::array<std::string_view, kGrammarModes> kNames = {
     "plain_text", "dialogue", "markdown",   "json", "python",
     "javascript", "sql",      "math_latex", "shell"};
 
-constexpr std::array<uint32_t, kGrammarModes> kRevisions = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+constexpr std::array<uint32_t, kGrammarModes> kRevisions = {1, 1, 2, 1, 1, 1, 1, 1, 2};
 
 std::shared_ptr<const Machine> MakeModeMachine(GrammarMode mode, GrammarUse use) {
   switch (mode) {

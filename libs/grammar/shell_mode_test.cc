@@ -108,6 +108,10 @@ TEST(ShellMode, FindsTheFault) {
   both("[[ -f x", 7);
   both("a=(b", 4);
   both("echo a(b)", 6);
+  both("(a) 1234567890< b", 13);
+  both("(a) 123456789< b", -1);
+  both("(a) 1234567890< b", 13);
+  both("(a) 123456789< b", -1);
   both("echo $((1)", 10);
   both("f() a", 4);
   both("echo '\xC3\x28'", 7);

@@ -32,7 +32,12 @@ Next Stepper::Gap(const GrammarItem& item, uint8_t byte) {
     return WithinOperator(item, byte) && !one_line ? Next(With(item, kEscape)) : kDead;
   }
   const bool digit = byte >= '0' && byte <= '9';
-  if (digit && (place == kCompound || place == kDescriptor)) return To(item, kDescriptor);
+  if (digit && (place == kCompound || place == kDescriptor)) {
+    // A number that is no int would be a word.
+    constexpr uint32_t kDigitsMax = 9;
+    const uint32_t digits = place == kDescriptor ? item.a + 1 : 1;
+    return digits <= kDigitsMax ? Next(To(item, kDescriptor, digits)) : kDead;
+  }
   if (place == kDescriptor) {
     return byte == '<' || byte == '>' ? Operator(To(item, kCompound), byte) : kDead;
   }

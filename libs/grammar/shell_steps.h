@@ -24,7 +24,7 @@ enum Place : uint32_t {
   kPrefix,     // after assignments and redirections, before a command's name
   kArguments,
   kCompound,    // after a compound command
-  kDescriptor,  // digits there, before a redirection
+  kDescriptor,  // digits there, before a redirection; a: how many
   kRedirect,    // the file of a redirection
   kForName,
   kForIn,
