@@ -12,6 +12,7 @@
 #include "cluster/metrics.h"
 #include "config/service_config.h"
 #include "decode/knot.h"
+#include "memory/memory.h"
 
 namespace grpc {
 class Service;
@@ -29,6 +30,8 @@ struct RoleContext {
   Knot* knot = nullptr;
   // The same when it is in this process; null otherwise.
   LocalKnot* local_knot = nullptr;
+  // The memory of this process, or a remote one, which connects when it is first used.
+  Memory* memory = nullptr;
 };
 
 // Owns its grpc::Service and everything behind it. The destructor runs after the listener is gone,
@@ -44,6 +47,8 @@ class Role {
   // Empty, or why the role must not get requests: its health then answers NOT_SERVING, and /readyz
   // says why. Asked a few times a second from a thread of its own; must not block.
   virtual std::string Unhealthy() const { return ""; }
+  // What other roles of this process may use; null for roles that are no memory.
+  virtual Memory* memory() { return nullptr; }
   // Called when draining starts, before the listener stops: admit nothing new, let streams that
   // never end by themselves (watches) end. Must not block.
   virtual void StartDrain() {}

@@ -118,7 +118,7 @@ Serving::Serving(const std::string& model_folder, const ServingOptions& options)
     endless = std::make_unique<EndlessKnot>(chosen, TestTokenizer()->eot());
     chosen = endless.get();
   }
-  surface = std::make_unique<SurfaceServer>(chosen, surface_options, &metrics);
+  surface = std::make_unique<SurfaceServer>(chosen, surface_options, &metrics, options.memory);
   started = Server::Start(server_options, surface->service(), "chimera.surface.v1.SurfaceService");
   EXPECT_TRUE(started.ok()) << started.status();
   surface_server = *std::move(started);
@@ -140,6 +140,7 @@ Completion Serving::Complete(const surface::v1::CompleteRequest& request, int de
     out.text += response.delta().text();
     for (const int32_t id : response.delta().token_ids()) out.token_ids.push_back(id);
     for (const auto& logprob : response.delta().logprobs()) out.logprobs.push_back(logprob);
+    for (const auto& read : response.delta().memory_reads()) out.memory_reads.push_back(read);
   }
   out.status = reader->Finish();
   return out;

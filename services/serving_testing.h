@@ -35,6 +35,7 @@ struct ServingOptions {
   bool check_weights_later = false;
   int64_t memory_limit_bytes = 0;
   std::string data_dir;
+  Memory* memory = nullptr;  // borrowed; null: requests may not name users
 };
 
 // One client's view of a completion.
@@ -45,6 +46,7 @@ struct Completion {
   std::string text;
   std::vector<int32_t> token_ids;
   std::vector<surface::v1::TokenLogprob> logprobs;
+  std::vector<surface::v1::MemoryRead> memory_reads;
   int deltas = 0;
 };
 

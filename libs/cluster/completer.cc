@@ -8,14 +8,18 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "cluster/memory_reader.h"
 #include "cluster/status_map.h"
 #include "grammar/modes.h"
+#include "memory/memory_arguments.h"
 
 namespace chimera {
 namespace {
 
 // How a completion waits for a slot that another client of the knot holds.
 constexpr int kSlotRetryMs = 20;
+constexpr int kMemoryReadThreads = 2;
+constexpr size_t kMemoryReadsWaiting = 64;
 
 // Fits a JSON number exactly, so that whoever reads it back gets the same seed.
 uint64_t FreshSeed() {
@@ -114,8 +118,12 @@ CancelScope::~CancelScope() {
   token_->on_cancel_ = nullptr;
 }
 
-Completer::Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics)
-    : knot_(knot), limits_(limits), metrics_(metrics), frontends_(knot) {}
+Completer::Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory)
+    : knot_(knot), limits_(limits), metrics_(metrics), memory_(memory), frontends_(knot) {
+  if (memory == nullptr) return;
+  memory_reads_ =
+      std::make_unique<Executor>("memory read", kMemoryReadThreads, kMemoryReadsWaiting);
+}
 
 absl::StatusOr<CompletionEnd> Completer::Run(const CompletionRequest& request, CompletionSink* sink,
                                              CancelToken* cancel) {
@@ -141,6 +149,7 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   }
   CHIMERA_RETURN_IF_ERROR(ValidateRequestId(request.request_id));
   CHIMERA_RETURN_IF_ERROR(ValidatePrompt(request.prompt, limits_));
+  CHIMERA_RETURN_IF_ERROR(CheckUser(request));
   // Checked once more with the model's defaults; here before a slot is asked for.
   CHIMERA_RETURN_IF_ERROR(ValidateParams(Resolve(request, GenerationConfig(), limits_), limits_));
   // So is the grammar, which may take a while.
@@ -156,17 +165,58 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   CompletionStart start;
   start.params = Resolve(request, frontend->config.generation, limits_);
   CHIMERA_RETURN_IF_ERROR(ValidateParams(start.params, limits_));
-  const std::vector<int32_t> prompt = frontend->tokenizer->Encode(request.prompt);
+  start.memory = ContextFor(request);
+  const std::vector<int32_t> prompt = frontend->tokenizer->Encode(
+      start.memory ? PromptWithFacts(request.prompt, start.memory->facts) : request.prompt);
   start.model_id = frontend->model_id;
   start.prompt_tokens = static_cast<int>(prompt.size());
   start.tokenizer = frontend->tokenizer;
   CHIMERA_ASSIGN_OR_RETURN(std::optional<GrammarMatcher> matcher, MatcherFor(request, *frontend));
   CHIMERA_RETURN_IF_ERROR(sink->OnStart(start));
 
+  std::unique_ptr<MemoryTrack> track;
+  if (start.memory.has_value()) {
+    track =
+        std::make_unique<MemoryTrack>(MakeMemoryReader(memory_, memory_reads_.get(), request.user),
+                                      frontend->tokenizer, start.memory->facts);
+  }
   Session session(std::move(stream), frontend->tokenizer, start.params, std::move(matcher),
-                  GuideFor(request, *frontend, start.params));
+                  GuideFor(request, *frontend, start.params), std::move(track));
   const CancelScope scope(cancel, [&session] { session.Cancel(); });
-  return Generate(&session, prompt, sink, timing);
+  CHIMERA_ASSIGN_OR_RETURN(CompletionEnd end, Generate(&session, prompt, sink, timing));
+  if (start.memory.has_value()) {
+    end.memory = session.memory_counts();
+    if (metrics_ != nullptr) {
+      metrics_->Count("chimera_memory_reads_total", "used", static_cast<double>(end.memory->used));
+      metrics_->Count("chimera_memory_reads_total", "missed",
+                      static_cast<double>(end.memory->missed));
+    }
+  }
+  return end;
+}
+
+absl::Status Completer::CheckUser(const CompletionRequest& request) const {
+  if (request.user.empty()) return absl::OkStatus();
+  if (memory_ == nullptr) {
+    return absl::FailedPreconditionError(
+        "the request names a user, and there is no memory here to read");
+  }
+  return ValidateUserId(request.user);
+}
+
+std::optional<MemoryContext> Completer::ContextFor(const CompletionRequest& request) {
+  if (request.user.empty()) return std::nullopt;
+  MemoryContext context;
+  auto facts = RecallForPrompt(memory_, request.user, request.prompt);
+  if (facts.ok()) {
+    context.facts = *std::move(facts);
+  } else {
+    context.fault = std::string(facts.status().message());
+  }
+  if (metrics_ != nullptr) {
+    metrics_->Count("chimera_memory_reads_total", facts.ok() ? "used" : "missed", 1);
+  }
+  return context;
 }
 
 absl::StatusOr<std::shared_ptr<const ModelFrontend>> Completer::OpenStream(

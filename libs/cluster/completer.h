@@ -12,9 +12,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "cluster/executor.h"
 #include "cluster/metrics.h"
 #include "cluster/model_frontend.h"
 #include "decode/session.h"
+#include "memory/memory.h"
 
 namespace chimera {
 
@@ -28,6 +30,7 @@ struct CompletionRequest {
   std::optional<uint64_t> seed;  // unset: one is drawn and reported
   std::vector<std::string> stop;
   GrammarSource grammar;
+  std::string user;  // whose memory is read; empty: nobody's
   int logprobs = 0;
   std::string model_id;  // empty: the current model
   std::string request_id;
@@ -35,10 +38,17 @@ struct CompletionRequest {
   int64_t deadline_ns = 0;  // 0: none
 };
 
+// What a user's memory had for a prompt.
+struct MemoryContext {
+  std::vector<RecalledText> facts;  // best first; those that are certain stand before the prompt
+  std::string fault;                // why nothing could be recalled; the completion goes on
+};
+
 struct CompletionStart {
   std::string model_id;
-  SamplingParams params;  // in force
-  int prompt_tokens = 0;
+  SamplingParams params;                // in force
+  int prompt_tokens = 0;                // those of recalled facts among them
+  std::optional<MemoryContext> memory;  // of a request that names a user
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
@@ -49,6 +59,7 @@ struct CompletionEnd {
   int completion_tokens = 0;
   std::optional<GrammarOutcome> grammar;  // of a request with a grammar
   std::vector<DebtOutcome> debts;         // of a request with a mode
+  std::optional<MemoryCounts> memory;     // of a request that names a user
   double queue_seconds = 0;               // all from arrival
   double first_token_seconds = 0;
   double total_seconds = 0;
@@ -94,8 +105,9 @@ class CancelScope {
 // Thread-safe.
 class Completer {
  public:
-  // Both are borrowed; metrics may be null.
-  Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics);
+  // All are borrowed; metrics may be null. Without a memory a request that names a user is
+  // FAILED_PRECONDITION.
+  Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory = nullptr);
 
   // Blocks until the completion is over. Its slot is free again when this returns.
   absl::StatusOr<CompletionEnd> Run(const CompletionRequest& request, CompletionSink* sink,
@@ -114,6 +126,9 @@ class Completer {
                                                            const ModelFrontend& frontend);
   absl::StatusOr<CompletionEnd> Generate(Session* session, const std::vector<int32_t>& prompt,
                                          CompletionSink* sink, Timing* timing);
+  absl::Status CheckUser(const CompletionRequest& request) const;
+  // Nothing for a request without a user.
+  std::optional<MemoryContext> ContextFor(const CompletionRequest& request);
   void RecordGrammar(const GrammarOutcome& outcome);
   void RecordDebts(const std::vector<DebtOutcome>& debts);
   void Record(const absl::StatusOr<CompletionEnd>& end, const Timing& timing);
@@ -121,7 +136,9 @@ class Completer {
   Knot* const knot_;
   const ParamLimits limits_;
   Metrics* const metrics_;
+  Memory* const memory_;
   FrontendCache frontends_;
+  std::unique_ptr<Executor> memory_reads_;  // with a memory
 };
 
 }  // namespace chimera

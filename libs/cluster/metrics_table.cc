@@ -37,6 +37,12 @@ std::vector<MetricSpec> SurfaceTable() {
        "state",
        {"complete", "open"},
        {}},
+      {"chimera_memory_reads_total",
+       "Reads of users' memories by completions: used, or missed because no answer came in time.",
+       MetricType::kCounter,
+       "state",
+       {"used", "missed"},
+       {}},
       {"chimera_grammar_steps_total",
        "Draws from less than all tokens, draws at which the text could not end yet, draws that the "
        "tokens left narrowed down to closing it, and tokens that nothing else could replace.",

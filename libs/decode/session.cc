@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -55,7 +56,7 @@ const char* FinishReasonName(FinishReason reason) {
 
 Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
                  const SamplingParams& params, std::optional<GrammarMatcher> grammar,
-                 std::unique_ptr<TextGuide> guide)
+                 std::unique_ptr<TextGuide> guide, std::unique_ptr<MemoryTrack> memory)
     : stream_(std::move(stream)),
       tokenizer_(std::move(tokenizer)),
       params_(params),
@@ -63,7 +64,8 @@ Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Token
       decoder_(tokenizer_),
       stops_(params.stop),
       grammar_(std::move(grammar)),
-      guide_(std::move(guide)) {
+      guide_(std::move(guide)),
+      memory_(std::move(memory)) {
   CHIMERA_CHECK(stream_ != nullptr && tokenizer_ != nullptr);
   transform_.temperature = params.temperature;
   transform_.repetition_penalty = params.repetition_penalty;
@@ -97,9 +99,14 @@ absl::Status Session::Start(std::span<const int32_t> prompt) {
 }
 
 absl::Status Session::RunAll(std::span<const int32_t> tokens) {
-  for (size_t at = 0; at < tokens.size(); at += kPrefillNodes) {
-    const size_t n = std::min<size_t>(kPrefillNodes, tokens.size() - at);
+  for (size_t at = 0; at < tokens.size();) {
+    size_t n = std::min<size_t>(kPrefillNodes, tokens.size() - at);
+    if (memory_ != nullptr && position_ > prompt_tokens_) {
+      memory_->Turn(position_, &reads_);
+      n = std::min(n, static_cast<size_t>(MemoryTrack::Room(position_)));
+    }
     CHIMERA_RETURN_IF_ERROR(Run(tokens.subspan(at, n), at + n == tokens.size()));
+    at += n;
   }
   return absl::OkStatus();
 }
@@ -120,8 +127,14 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
     guide_->Weigh(&request.nodes.back());
     least_weight_ = LeastWeight(request.nodes.back());
   }
+  if (memory_ != nullptr) {
+    request.fields = memory_->fields();
+    if (want_distribution) memory_->Weigh(tokens, &request.nodes.back());
+  }
   CHIMERA_ASSIGN_OR_RETURN(VerifyResult result, stream_->Verify(request));
   loops_run_ = result.loops_run;
+  position_ += static_cast<int64_t>(tokens.size());
+  if (memory_ != nullptr) memory_->Ran(tokens);
   if (!want_distribution) return absl::OkStatus();
   if (result.distributions.size() != 1) {
     return absl::InternalError(
@@ -269,6 +282,7 @@ absl::StatusOr<SessionEvent> Session::Step() {
   if (!pending_.empty()) {
     CHIMERA_RETURN_IF_ERROR(RunAll(pending_));
     pending_.clear();
+    event.memory_reads = std::exchange(reads_, {});
   }
   const auto fetch = [this](int first, int count, NodeDistribution* rows) {
     return FetchRows(first, count, rows);

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "decode/knot.h"
+#include "decode/memory_track.h"
 #include "decode/params.h"
 #include "decode/sampler.h"
 #include "decode/stop_scanner.h"
@@ -45,7 +46,8 @@ struct SessionEvent {
   std::vector<int32_t> token_ids;       // end-of-text is never among them
   std::vector<TokenLogprobs> logprobs;  // one per token id, when asked for
   FinishReason reason = FinishReason::kNone;
-  int stop_index = -1;  // into params.stop, when reason is kStop
+  int stop_index = -1;                   // into params.stop, when reason is kStop
+  std::vector<MemoryRead> memory_reads;  // that were due in this step
 };
 
 inline constexpr int kPrefillNodes = 512;  // nodes of one prefill pass
@@ -73,9 +75,11 @@ class Session {
   // grammar: what the completion has to be, over the same tokenizer; nullopt: any text. As soon as
   // the tokens left are needed to bring the text to an end, only such tokens are drawn.
   // guide: weights for what is drawn; null: none. Over the same tokenizer, not begun.
+  // memory: what is read while the text grows; null: nothing.
   Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Tokenizer> tokenizer,
           const SamplingParams& params, std::optional<GrammarMatcher> grammar = std::nullopt,
-          std::unique_ptr<TextGuide> guide = nullptr);
+          std::unique_ptr<TextGuide> guide = nullptr,
+          std::unique_ptr<MemoryTrack> memory = nullptr);
 
   // Runs the prompt, prefixed by end-of-text. Call once. INVALID_ARGUMENT for an empty prompt or a
   // token that is not text.
@@ -95,9 +99,12 @@ class Session {
   GrammarOutcome grammar_outcome() const;
   // Of the types that had any; empty without a ledger.
   std::vector<DebtOutcome> debt_outcomes() const;
+  // Of a session with a memory.
+  MemoryCounts memory_counts() const { return memory_ ? memory_->counts() : MemoryCounts(); }
 
  private:
-  // Any number of tokens, in passes of kPrefillNodes; next_ is what follows the last one.
+  // Any number of tokens, in passes of kPrefillNodes, or up to the next position divisible by 16
+  // behind the prompt of a session with a memory; next_ is what follows the last one.
   absl::Status RunAll(std::span<const int32_t> tokens);
   absl::Status Run(std::span<const int32_t> tokens, bool want_distribution);
   // The mask of the token to draw next.
@@ -121,9 +128,12 @@ class Session {
   std::optional<GrammarMatcher> grammar_;
   GrammarOutcome outcome_;
   std::unique_ptr<TextGuide> guide_;
-  float least_weight_ = 0.0f;     // that next_ has for any token, or less; at most 0
-  NodeDistribution next_;         // of the token to draw
-  std::vector<int32_t> pending_;  // drawn, not run yet
+  std::unique_ptr<MemoryTrack> memory_;
+  std::vector<MemoryRead> reads_;  // of the step that runs
+  int64_t position_ = 0;           // committed
+  float least_weight_ = 0.0f;      // that next_ has for any token, or less; at most 0
+  NodeDistribution next_;          // of the token to draw
+  std::vector<int32_t> pending_;   // drawn, not run yet
   int prompt_tokens_ = 0;
   int completion_tokens_ = 0;
   int loops_run_ = 0;

@@ -28,6 +28,7 @@ struct CompleteFlags {
   std::string model_dir;
   std::string target;
   std::string prompt;
+  std::string user;
   float temperature = 0;
   float top_p = 0;
   float repetition_penalty = 0;
@@ -61,6 +62,9 @@ class Printer final : public CompletionSink {
 
   absl::Status OnStart(const CompletionStart& start) override {
     start_ = start;
+    if (!json_ && start.memory.has_value() && !start.memory->fault.empty()) {
+      std::fprintf(stderr, "going on without the memory: %s\n", start.memory->fault.c_str());
+    }
     return absl::OkStatus();
   }
 
@@ -68,6 +72,7 @@ class Printer final : public CompletionSink {
     text_ += event.text;
     token_ids_.insert(token_ids_.end(), event.token_ids.begin(), event.token_ids.end());
     logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
+    reads_.insert(reads_.end(), event.memory_reads.begin(), event.memory_reads.end());
     if (json_) return absl::OkStatus();
     if (std::fwrite(event.text.data(), 1, event.text.size(), stdout) != event.text.size() ||
         std::fflush(stdout) != 0) {
@@ -112,6 +117,7 @@ class Printer final : public CompletionSink {
                         {"forced_tokens", end.grammar->forced_tokens}};
     }
     if (!end.debts.empty()) out["debts"] = DebtsJson(end);
+    if (start_.memory.has_value()) out["memory"] = MemoryJson();
     out["seed"] = start_.params.seed;
     out["model_id"] = start_.model_id;
     out["parameters"] = {{"temperature", Short(start_.params.temperature)},
@@ -136,6 +142,22 @@ class Printer final : public CompletionSink {
     return list;
   }
 
+  nlohmann::ordered_json MemoryJson() const {
+    auto facts = nlohmann::ordered_json::array(), reads = nlohmann::ordered_json::array();
+    for (const RecalledText& fact : start_.memory->facts) {
+      facts.push_back({{"fact_id", fact.fact_id},
+                       {"similarity", Short(fact.similarity)},
+                       {"uncertain", fact.uncertain}});
+    }
+    for (const MemoryRead& read : reads_) {
+      reads.push_back({{"position", read.position}, {"fact_ids", read.fact_ids}});
+      if (!read.missed.empty()) reads.back()["missed"] = read.missed;
+    }
+    nlohmann::ordered_json out = {{"facts", facts}, {"reads", reads}};
+    if (!start_.memory->fault.empty()) out["fault"] = start_.memory->fault;
+    return out;
+  }
+
   nlohmann::ordered_json LogprobsJson() const {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const TokenLogprobs& token : logprobs_) {
@@ -153,6 +175,7 @@ class Printer final : public CompletionSink {
   std::string text_;
   std::vector<int32_t> token_ids_;
   std::vector<TokenLogprobs> logprobs_;
+  std::vector<MemoryRead> reads_;
 };
 
 absl::StatusOr<CompletionRequest> MakeRequest(const CompleteFlags& flags) {
@@ -169,6 +192,7 @@ absl::StatusOr<CompletionRequest> MakeRequest(const CompleteFlags& flags) {
   if (flags.has_max_tokens->count() > 0) request.max_tokens = flags.max_tokens;
   if (flags.has_seed->count() > 0) request.seed = flags.seed;
   request.stop = flags.stop;
+  request.user = flags.user;
   request.logprobs = flags.logprobs;
   CHIMERA_ASSIGN_OR_RETURN(request.grammar, ReadGrammarFlags(flags.grammar));
   return request;
@@ -209,10 +233,13 @@ void AddComplete(CLI::App& app, Command* run) {
   CLI::App* sub = app.add_subcommand("complete", "Continue a prompt, streaming the text");
   CLI::Option_group* where = sub->add_option_group("Who answers");
   where->add_option("--model", flags->model_dir, "Model folder, run in this process");
-  where->add_option("--target", flags->target, "HOST:PORT of a running surface instead");
+  CLI::Option* const target =
+      where->add_option("--target", flags->target, "HOST:PORT of a running surface instead");
   where->require_option(1);
   sub->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input")
       ->required();
+  sub->add_option("--user", flags->user, "Whose memory is read for it, with --target")
+      ->needs(target);
   flags->has_seed = sub->add_option("--seed", flags->seed, "Same seed, same text (default: drawn)");
   flags->has_max_tokens = sub->add_option("--max-tokens", flags->max_tokens, "Tokens at most");
   flags->has_temperature =

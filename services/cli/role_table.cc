@@ -5,8 +5,8 @@ namespace chimera {
 const std::vector<RoleEntry>& RoleTable() {
   static const std::vector<RoleEntry>& table = *new std::vector<RoleEntry>{
       {"knot", MakeKnotRole, &ServicePorts::knot, &ServicePorts::knot_admin, true},
-      {"surface", MakeSurfaceRole, &ServicePorts::surface, &ServicePorts::surface_admin, true},
       {"memory", MakeMemoryRole, &ServicePorts::memory, &ServicePorts::memory_admin, false},
+      {"surface", MakeSurfaceRole, &ServicePorts::surface, &ServicePorts::surface_admin, true},
       {"trainer", MakeTrainerRole, &ServicePorts::trainer, &ServicePorts::trainer_admin, true},
   };
   return table;

@@ -21,6 +21,7 @@
 #include "cluster/memory_report.h"
 #include "cluster/metrics.h"
 #include "cluster/remote_knot.h"
+#include "cluster/remote_memory.h"
 #include "cluster/server.h"
 #include "cluster/signals.h"
 #include "config/service_config.h"
@@ -39,6 +40,7 @@ struct ServeFlags {
   std::string data_dir;
   std::string bind_address;
   std::string knot_address;
+  std::string memory_address;
   int port = -1;
   int admin_port = -1;
   int threads = -1;
@@ -145,6 +147,7 @@ class Process {
     context.memory_report = &memory_report_;
     context.knot = knot_.get();
     context.local_knot = local_knot_;
+    context.memory = MemoryFor(entry);
     Running running;
     running.name = entry.name;
     CHIMERA_ASSIGN_OR_RETURN(running.role, entry.make(context));
@@ -156,8 +159,23 @@ class Process {
     options.drain_timeout_ms = config_.drain_timeout_ms;
     CHIMERA_ASSIGN_OR_RETURN(running.server, Server::Start(options, running.role->service(),
                                                            running.role->health_name()));
+    if (Memory* const memory = running.role->memory()) memory_ = memory;
     running_.push_back(std::move(running));
     return absl::OkStatus();
+  }
+
+  // Of the memory role that started before, or of another process. Completions wait for it, so it
+  // is given little time.
+  Memory* MemoryFor(const RoleEntry& entry) {
+    if (memory_ != nullptr || std::string("surface") != entry.name) return memory_;
+    RemoteMemoryOptions options;
+    options.address = flags_.memory_address.empty()
+                          ? absl::StrCat(config_.bind_address, ":", config_.ports.memory)
+                          : flags_.memory_address;
+    options.connect_timeout_ms = 1000;
+    options.call_timeout_ms = 2000;
+    remote_memory_ = std::make_unique<RemoteMemory>(options);
+    return memory_ = remote_memory_.get();
   }
 
   absl::Status MakeKnot(const RoleEntry& entry) {
@@ -217,6 +235,8 @@ class Process {
   MemoryReport memory_report_;
   std::unique_ptr<Knot> knot_;
   LocalKnot* local_knot_ = nullptr;
+  std::unique_ptr<RemoteMemory> remote_memory_;
+  Memory* memory_ = nullptr;
   int admin_port_ = 0;
   std::vector<Running> running_;
   std::unique_ptr<AdminHttp> admin_;
@@ -262,6 +282,7 @@ void AddServe(CLI::App& app, Command* run) {
       ->check(CLI::Range(0, 65535));
   sub->add_option("--bind", flags->bind_address, "Address to listen on (127.0.0.1)");
   sub->add_option("--knot", flags->knot_address, "HOST:PORT of the knot, for other roles");
+  sub->add_option("--memory", flags->memory_address, "HOST:PORT of the memory, for the surface");
   sub->add_option("--threads", flags->threads, "Passes at once; 0 uses every CPU we may use")
       ->check(CLI::Range(0, 4096));
   sub->add_option("--max-streams", flags->max_streams, "Stream slots; 0 takes the model's")

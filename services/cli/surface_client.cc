@@ -34,6 +34,7 @@ pb::CompleteRequest ToProto(const CompletionRequest& from) {
   if (grammar.kind == Kind::kJsonSchema) out.set_json_schema(grammar.text);
   if (grammar.kind == Kind::kRegex) out.set_regex(grammar.text);
   if (grammar.kind == Kind::kEbnf) out.set_ebnf(grammar.text);
+  out.set_user(from.user);
   out.set_logprobs(from.logprobs);
   out.set_model_id(from.model_id);
   out.set_request_id(from.request_id);
@@ -51,6 +52,15 @@ CompletionStart FromProto(const pb::Started& from) {
   out.params.logprobs = from.logprobs();
   out.params.stop.assign(from.stop().begin(), from.stop().end());
   out.prompt_tokens = from.prompt_tokens();
+  if (from.has_memory()) {
+    MemoryContext& memory = out.memory.emplace();
+    memory.fault = from.memory().fault();
+    for (const pb::RecalledFact& fact : from.memory().facts()) {
+      memory.facts.push_back({.fact_id = fact.fact_id(),
+                              .similarity = fact.similarity(),
+                              .uncertain = fact.uncertain()});
+    }
+  }
   return out;
 }
 
@@ -62,6 +72,11 @@ SessionEvent FromProto(const pb::Delta& from) {
     TokenLogprobs& to = out.logprobs.emplace_back();
     to.logprob = token.logprob();
     for (const pb::TopToken& top : token.top()) to.top.push_back({top.token_id(), top.logprob()});
+  }
+  for (const pb::MemoryRead& read : from.memory_reads()) {
+    out.memory_reads.push_back({.position = read.position(),
+                                .fact_ids = {read.fact_ids().begin(), read.fact_ids().end()},
+                                .missed = read.missed()});
   }
   return out;
 }
@@ -92,6 +107,9 @@ CompletionEnd FromProto(const pb::Finished& from) {
     out.grammar =
         GrammarOutcome{report.complete(),      report.open_bytes(),   report.masked_steps(),
                        report.withheld_ends(), report.budget_steps(), report.forced_tokens()};
+  }
+  if (from.has_memory()) {
+    out.memory = {.used = from.memory().reads_used(), .missed = from.memory().reads_missed()};
   }
   for (const pb::Debt& debt : from.debts()) {
     const auto type = DebtOf(debt.type());

@@ -9,6 +9,7 @@
 #include "cluster/model_frontend.h"
 #include "memory/rocksdb_store.h"
 #include "services/memory/service.h"
+#include "services/memory/store_metrics.h"
 #include "services/roles.h"
 #include "train/jobs_tokenizer.h"
 
@@ -26,6 +27,7 @@ class MemoryRole final : public Role {
 
   grpc::Service* service() override { return server_.service(); }
   std::string health_name() const override { return "chimera.memory.v1.MemoryService"; }
+  Memory* memory() override { return memory_.get(); }
   std::string Summary() const override {
     const absl::StatusOr<MemoryStats> stats = memory_->Stats("");
     return absl::StrCat(stats.ok() ? stats->facts : 0, " facts of ", stats.ok() ? stats->users : 0,
@@ -62,15 +64,8 @@ absl::StatusOr<std::unique_ptr<Role>> MakeMemoryRole(const RoleContext& context)
   CHIMERA_ASSIGN_OR_RETURN(std::unique_ptr<LocalMemory> memory, LocalMemory::Open(options));
   MemoryServiceOptions service;
   service.text_bytes_max = std::min(config.max_text_bytes, kFactTextBytesMax);
-  CHIMERA_RETURN_IF_ERROR(context.metrics->Declare({.name = "chimera_memory_facts",
-                                                    .help = "Facts remembered, of all users.",
-                                                    .type = MetricType::kGauge}));
-  context.metrics->OnScrape([store = memory.get()](MetricsSink* sink) {
-    const absl::StatusOr<MemoryStats> stats = store->Stats("");
-    if (stats.ok()) {
-      sink->Gauge("chimera_memory_facts", "", static_cast<double>(stats->facts));
-    }
-  });
+  service.backup_dir = context.config->data_dir + "/memory-backups";
+  CHIMERA_RETURN_IF_ERROR(ExportStoreMetrics(memory.get(), context.metrics));
   context.memory_report->Add("memory_cache", true,
                              [store = memory.get()] { return store->CacheBytes(); });
   return std::unique_ptr<Role>(

@@ -40,6 +40,7 @@ class MemoryServiceTest : public ::testing::Test {
     store_ = LocalMemory::Open(options).value();
     MemoryServiceOptions service;
     service.text_bytes_max = 1000;
+    service.backup_dir = path_ + "_backups";
     service_ = std::make_unique<MemoryServer>(store_.get(), service);
     server_ = Server::Start({}, service_->service(), "chimera.memory.v1.MemoryService").value();
     memory_ = std::make_unique<RemoteMemory>(RemoteMemoryOptions{server_->address()});
@@ -49,7 +50,9 @@ class MemoryServiceTest : public ::testing::Test {
     server_.reset();
     service_.reset();
     store_.reset();
-    std::filesystem::remove_all(path_);
+    for (const char* suffix : {"", "_backups", "_restored"}) {
+      std::filesystem::remove_all(path_ + suffix);
+    }
   }
 
   std::string path_;
@@ -170,6 +173,64 @@ TEST_F(MemoryServiceTest, BatchesKeepTheirOrder) {
   EXPECT_EQ(answers[1][0].fact_id, remembered[0].fact_id);
   const auto tagged = memory_->Recall("ada", queries, {.k = 8, .tags_any = 4}).value();
   EXPECT_EQ(tagged[1].size(), 1u);
+}
+
+TEST_F(MemoryServiceTest, RelatesOverTheWire) {
+  const std::vector<Relation> relations = {{"Ada", "lives in", "Paris"},
+                                           {"Ada", "likes", "rivers", 0.5f}};
+  EXPECT_EQ(memory_->Relate("ada", relations, Source::kUser).value(), 2);
+  EXPECT_EQ(memory_->Relate("ada", relations, Source::kUser).value(), 0);
+  EXPECT_EQ(memory_->Related("ada", {.subject = "Ada"}, 8).value(), relations);
+  EXPECT_TRUE(memory_->Related("bob", {}, 8).value().empty()) << "users are apart";
+  EXPECT_EQ(memory_->Unrelate("ada", {.object = "rivers"}).value(), 1);
+  EXPECT_EQ(memory_->Related("ada", {}, 8).value().size(), 1u);
+  EXPECT_EQ(memory_->Related("ada", {}, 0).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(MemoryServiceTest, WhatIsExportedCanBeImported) {
+  const std::vector<NewFact> facts = {{.text = "the river keeps its stones", .about = "river"},
+                                      {.text = "line\nbreaks \"and\" quotes"}};
+  ASSERT_TRUE(memory_->Remember("ada", facts).ok());
+  const Relation relation = {"Ada", "lives in", "Paris"};
+  ASSERT_TRUE(memory_->Relate("ada", std::span(&relation, 1), Source::kUser).ok());
+  std::string lines;
+  ASSERT_TRUE(memory_
+                  ->Export("ada",
+                           [&](std::string_view line) {
+                             lines.append(line).push_back('\n');
+                             return absl::OkStatus();
+                           })
+                  .ok());
+  const absl::Status stopped =
+      memory_->Export("ada", [](std::string_view) { return absl::ResourceExhaustedError("full"); });
+  EXPECT_EQ(stopped, absl::ResourceExhaustedError("full"));
+  EXPECT_EQ(memory_->Reset("ada").value() > 0, true);
+  EXPECT_EQ(memory_->Stats("ada").value().entries, 0);
+
+  const ImportReport report = memory_->Import("bob", lines + "{\"no\":\n", 1).value();
+  EXPECT_EQ(report.refused, 1);
+  ASSERT_EQ(report.refused_lines.size(), 1u);
+  EXPECT_EQ(report.refused_lines[0].line, report.imported + 1);
+  EXPECT_EQ(memory_->Stats("bob").value().facts, 2);
+  const auto recalled = memory_->Recall("bob", "stones of the river", 1).value();
+  ASSERT_EQ(recalled.size(), 1u);
+  EXPECT_EQ(recalled[0].text, facts[0].text);
+  EXPECT_EQ(recalled[0].about, "river");
+  EXPECT_EQ(memory_->Related("bob", {}, 8).value().size(), 1u);
+}
+
+TEST_F(MemoryServiceTest, BackupsAreKeptBesideTheStore) {
+  ASSERT_TRUE(memory_->Remember("ada", "the river keeps its stones").ok());
+  EXPECT_EQ(memory_->Backup("", 1).value().backup_id, 1u);
+  const BackupReport second = memory_->Backup("", 1).value();
+  EXPECT_EQ(second.backup_id, 2u);
+  EXPECT_EQ(second.backups_kept, 1);
+  EXPECT_EQ(memory_->Backup("/elsewhere", 1).status().code(), absl::StatusCode::kInvalidArgument);
+  LocalMemoryOptions options;
+  options.path = path_ + "_restored";
+  ASSERT_TRUE(RestoreMemory(path_ + "_backups", options.path).ok());
+  const auto restored = LocalMemory::Open(options).value();
+  EXPECT_EQ(restored->Recall("ada", "river", 1).value().at(0).text, "the river keeps its stones");
 }
 
 TEST(RemoteMemoryTest, UnreachableServiceIsOneSentence) {

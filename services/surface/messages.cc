@@ -33,6 +33,7 @@ CompletionRequest ReadRequest(const pb::CompleteRequest& in) {
     case pb::CompleteRequest::GRAMMAR_NOT_SET:
       break;
   }
+  out.user = in.user();
   out.model_id = in.model_id();
   out.request_id = in.request_id();
   return out;
@@ -51,15 +52,31 @@ pb::CompleteResponse StartedMessage(const std::string& request_id, const Complet
   started->set_logprobs(start.params.logprobs);
   for (const std::string& stop : start.params.stop) started->add_stop(stop);
   started->set_prompt_tokens(start.prompt_tokens);
+  if (start.memory.has_value()) {
+    pb::MemoryContext* memory = started->mutable_memory();
+    memory->set_fault(start.memory->fault);
+    for (const RecalledText& from : start.memory->facts) {
+      pb::RecalledFact* fact = memory->add_facts();
+      fact->set_fact_id(from.fact_id);
+      fact->set_similarity(from.similarity);
+      fact->set_uncertain(from.uncertain);
+    }
+  }
   return message;
 }
 
 bool DeltaMessage(const SessionEvent& event, const Tokenizer& tokenizer,
                   pb::CompleteResponse* out) {
-  if (event.text.empty() && event.token_ids.empty()) return false;
+  if (event.text.empty() && event.token_ids.empty() && event.memory_reads.empty()) return false;
   pb::Delta* delta = out->mutable_delta();
   delta->set_text(event.text);
   delta->mutable_token_ids()->Add(event.token_ids.begin(), event.token_ids.end());
+  for (const MemoryRead& from : event.memory_reads) {
+    pb::MemoryRead* read = delta->add_memory_reads();
+    read->set_position(from.position);
+    read->mutable_fact_ids()->Add(from.fact_ids.begin(), from.fact_ids.end());
+    read->set_missed(from.missed);
+  }
   for (size_t i = 0; i < event.logprobs.size(); ++i) {
     const TokenLogprobs& from = event.logprobs[i];
     pb::TokenLogprob* to = delta->add_logprobs();
@@ -114,6 +131,10 @@ pb::CompleteResponse FinishedMessage(const CompletionEnd& end) {
     debt->set_opened(from.counts.opened);
     debt->set_discharged(from.counts.discharged);
     debt->set_overdue(from.counts.overdue);
+  }
+  if (end.memory.has_value()) {
+    finished->mutable_memory()->set_reads_used(end.memory->used);
+    finished->mutable_memory()->set_reads_missed(end.memory->missed);
   }
   return message;
 }

@@ -16,9 +16,9 @@ constexpr int kQueuedPerWorker = 4;
 
 class SurfaceRole final : public Role {
  public:
-  SurfaceRole(Knot* knot, const SurfaceServiceOptions& options, Metrics* metrics,
-              std::string summary)
-      : server_(knot, options, metrics), summary_(std::move(summary)) {}
+  SurfaceRole(const RoleContext& context, const SurfaceServiceOptions& options, std::string summary)
+      : server_(context.knot, options, context.metrics, context.memory),
+        summary_(std::move(summary)) {}
 
   grpc::Service* service() override { return server_.service(); }
   std::string health_name() const override { return "chimera.surface.v1.SurfaceService"; }
@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeSurfaceRole(const RoleContext& context
   options.queue_max = kQueuedPerWorker * options.workers;
   options.request_deadline_ms = context.config->request_deadline_ms;
   auto role = std::make_unique<SurfaceRole>(
-      context.knot, options, context.metrics,
+      context, options,
       absl::StrCat("model ", info.model_id.substr(0, 12), " (", info.name, "), ", options.workers,
                    " completions at once, ", options.queue_max, " may wait"));
   context.metrics->OnScrape([server = &role->server()](MetricsSink* sink) {

@@ -20,11 +20,11 @@ namespace pb = surface::v1;
 }  // namespace
 
 struct SurfaceServer::Impl final : public pb::SurfaceService::CallbackService {
-  Impl(Knot* knot_in, const SurfaceServiceOptions& options_in, Metrics* metrics_in)
+  Impl(Knot* knot_in, const SurfaceServiceOptions& options_in, Metrics* metrics_in, Memory* memory)
       : knot(knot_in),
         options(options_in),
         metrics(metrics_in),
-        completer(knot_in, options_in.limits, metrics_in),
+        completer(knot_in, options_in.limits, metrics_in, memory),
         completions("completion", options_in.workers, static_cast<size_t>(options_in.queue_max)),
         lookups("surface", 2, 64) {}
 
@@ -87,8 +87,9 @@ struct SurfaceServer::Impl final : public pb::SurfaceService::CallbackService {
   Executor lookups;
 };
 
-SurfaceServer::SurfaceServer(Knot* knot, const SurfaceServiceOptions& options, Metrics* metrics)
-    : impl_(std::make_unique<Impl>(knot, options, metrics)) {}
+SurfaceServer::SurfaceServer(Knot* knot, const SurfaceServiceOptions& options, Metrics* metrics,
+                             Memory* memory)
+    : impl_(std::make_unique<Impl>(knot, options, metrics, memory)) {}
 
 SurfaceServer::~SurfaceServer() = default;
 

@@ -8,6 +8,7 @@
 #include "cluster/metrics.h"
 #include "decode/knot.h"
 #include "decode/params.h"
+#include "memory/memory.h"
 
 namespace grpc {
 class Service;
@@ -26,8 +27,9 @@ struct SurfaceServiceOptions {
 // Must outlive the server it is registered with. Thread-safe.
 class SurfaceServer {
  public:
-  // knot and metrics are borrowed; metrics may be null.
-  SurfaceServer(Knot* knot, const SurfaceServiceOptions& options, Metrics* metrics);
+  // All are borrowed; metrics may be null, and so may memory: then no request may name a user.
+  SurfaceServer(Knot* knot, const SurfaceServiceOptions& options, Metrics* metrics,
+                Memory* memory = nullptr);
   ~SurfaceServer();
 
   grpc::Service* service();

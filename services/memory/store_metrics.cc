@@ -1,0 +1,87 @@
+#include "services/memory/store_metrics.h"
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "base/status_macros.h"
+#include "memory/store_figures.h"
+
+namespace chimera {
+namespace {
+
+struct Series {
+  const char* name;
+  const char* help;
+  int64_t StoreFigures::*value;
+  double unit;  // of the figure, in the series' base unit
+};
+
+constexpr Series kGauges[] = {
+    {"chimera_memory_facts", "Facts remembered, of all users.", &StoreFigures::facts, 1},
+    {"chimera_memory_facts_max", "Facts the store may hold.", &StoreFigures::facts_max, 1},
+    {"chimera_memory_relations", "Relations stored, of all users.", &StoreFigures::relations, 1},
+    {"chimera_memory_relations_max", "Relations the store may hold.", &StoreFigures::relations_max,
+     1},
+    {"chimera_memory_users", "Users with anything stored.", &StoreFigures::users, 1},
+    {"chimera_memory_users_max", "Users the store may hold.", &StoreFigures::users_max, 1},
+    {"chimera_memory_stored_bytes", "Bytes of keys and values.", &StoreFigures::bytes, 1},
+    {"chimera_memory_stored_bytes_max", "Bytes of keys and values the store may hold.",
+     &StoreFigures::bytes_max, 1},
+    {"chimera_memory_table_bytes", "Bytes of RocksDB's live table files.",
+     &StoreFigures::table_bytes, 1},
+    {"chimera_memory_memtable_bytes", "Bytes of RocksDB's write buffers.",
+     &StoreFigures::memtable_bytes, 1},
+    {"chimera_memory_block_cache_bytes", "Bytes in RocksDB's block cache.",
+     &StoreFigures::cache_bytes, 1},
+    {"chimera_memory_pending_compaction_bytes", "Bytes RocksDB has yet to compact.",
+     &StoreFigures::pending_compaction_bytes, 1},
+    {"chimera_memory_compactions_running", "Compactions under way.",
+     &StoreFigures::running_compactions, 1},
+    {"chimera_memory_unsynced_items", "Inferred items that wait for their group's sync.",
+     &StoreFigures::unsynced_items, 1},
+    {"chimera_memory_wal_sync_p99_seconds", "The slowest hundredth of syncs took this or longer.",
+     &StoreFigures::wal_sync_p99_us, 1e-6},
+};
+
+constexpr Series kCounters[] = {
+    {"chimera_memory_stall_seconds_total", "Time RocksDB held writers back.",
+     &StoreFigures::stall_us, 1e-6},
+    {"chimera_memory_wal_syncs_total", "Syncs of the write-ahead log.", &StoreFigures::wal_syncs,
+     1},
+    {"chimera_memory_wal_sync_seconds_total", "Time spent in syncs of the write-ahead log.",
+     &StoreFigures::wal_sync_us, 1e-6},
+    {"chimera_memory_block_cache_hits_total", "Blocks found in RocksDB's cache.",
+     &StoreFigures::cache_hits, 1},
+    {"chimera_memory_block_cache_misses_total", "Blocks read from files.",
+     &StoreFigures::cache_misses, 1},
+    {"chimera_memory_background_errors_total", "Background errors RocksDB met.",
+     &StoreFigures::background_errors, 1},
+};
+
+}  // namespace
+
+absl::Status ExportStoreMetrics(LocalMemory* store, Metrics* metrics) {
+  for (const Series& one : kGauges) {
+    CHIMERA_RETURN_IF_ERROR(
+        metrics->Declare({.name = one.name, .help = one.help, .type = MetricType::kGauge}));
+  }
+  for (const Series& one : kCounters) {
+    CHIMERA_RETURN_IF_ERROR(metrics->Declare({.name = one.name, .help = one.help}));
+  }
+  // Counters here are totals of RocksDB's own; a series is given what came since the last scrape.
+  metrics->OnScrape([store, last = std::make_shared<StoreFigures>()](MetricsSink* sink) {
+    const StoreFigures now = store->Figures();
+    for (const Series& one : kGauges) {
+      sink->Gauge(one.name, "", static_cast<double>(now.*one.value) * one.unit);
+    }
+    for (const Series& one : kCounters) {
+      sink->Count(one.name, "",
+                  static_cast<double>(now.*one.value - (*last).*one.value) * one.unit);
+    }
+    *last = now;
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace chimera
