@@ -19,6 +19,7 @@ enum class RngPurpose : uint32_t {
   kStochasticRounding = 7,
   kLoopDepth = 8,
   kWeightInit = 9,
+  kCaseDraw = 10,
 };
 
 using PhiloxBlock = std::array<uint32_t, 4>;

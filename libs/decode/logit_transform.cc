@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/exact_math.h"
 #include "base/status_macros.h"
-#include "decode/exact_math.h"
 #include "decode/row_scan.h"
 #include "decode/sum_exp.h"
 

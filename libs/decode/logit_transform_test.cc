@@ -11,8 +11,8 @@
 #include <span>
 #include <tuple>
 
+#include "base/exact_math.h"
 #include "base/philox.h"
-#include "decode/exact_math.h"
 #include "decode/row_scan.h"
 #include "decode/sum_exp.h"
 

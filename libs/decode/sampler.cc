@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/exact_math.h"
 #include "base/philox.h"
 #include "base/status_macros.h"
-#include "decode/exact_math.h"
 
 namespace chimera {
 namespace {

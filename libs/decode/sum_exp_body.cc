@@ -1,6 +1,6 @@
 // Compiled once per instruction set; plain loops that the compiler turns into vectors. No operation
 // here rounds differently in a wider register, so the bits agree (decode/sum_exp.h).
-#include "decode/exact_math.h"
+#include "base/exact_math.h"
 #include "decode/sum_exp.h"
 
 namespace chimera {

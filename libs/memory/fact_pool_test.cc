@@ -1,0 +1,248 @@
+#include "memory/fact_pool.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/philox.h"
+#include "gtest/gtest.h"
+#include "memory/policy_testing.h"
+
+namespace chimera {
+namespace {
+
+// Facts first .. first + n - 1, with a weight.
+std::vector<PooledFact> Batch(uint64_t first, int n, float weight = 0, bool pinned = false) {
+  std::vector<PooledFact> batch;
+  for (int i = 0; i < n; ++i) {
+    PooledFact fact;
+    fact.id = first + static_cast<uint64_t>(i);
+    fact.pinned = pinned;
+    fact.trial.weight = weight;
+    batch.push_back(fact);
+  }
+  return batch;
+}
+
+void Fill(FactPool* pool, uint64_t first, int n, float weight = 0, bool pinned = false) {
+  for (int done = 0; done < n; done += 16) {
+    ASSERT_TRUE(pool->Append(Batch(first + done, std::min(16, n - done), weight, pinned)).ok());
+  }
+}
+
+// How many of the facts first .. first + n - 1 are there.
+int CountHeld(const FactPool& pool, uint64_t first, int n) {
+  int held = 0;
+  for (int i = 0; i < n; ++i) held += pool.Find(first + static_cast<uint64_t>(i)) != nullptr;
+  return held;
+}
+
+TEST(FactPool, RetentionFollowsTheTheory) {
+  constexpr int kFacts = 4000, kBatch = 16;
+  FactPool pool({.facts_max = kFacts, .batch_max = kBatch, .seed = 1});
+  Fill(&pool, 0, kFacts);
+  uint64_t next = kFacts;
+  for (int n = 1; n <= 700; ++n) {
+    const auto gone = pool.Append(Batch(next, kBatch));
+    ASSERT_TRUE(gone.ok());
+    ASSERT_EQ(gone->size(), static_cast<size_t>(kBatch));
+    ASSERT_EQ(pool.size(), kFacts);
+    next += kBatch;
+    if (n % 50 != 0) continue;
+    const double p = std::pow(1.0 - static_cast<double>(kBatch) / kFacts, n);
+    EXPECT_NEAR(CountHeld(pool, 0, kFacts), kFacts * p, 3 * std::sqrt(kFacts * p * (1 - p))) << n;
+  }
+  EXPECT_EQ(pool.dropped(), 700 * kBatch);
+}
+
+TEST(FactPool, DrawsInProportionToTheInverseWeight) {
+  // Weights 0, 0.1, .. 0.9 and one below zero, which counts as -eps / 2.
+  std::vector<PooledFact> facts = Batch(0, 11);
+  std::vector<double> rate;
+  for (int i = 0; i < 10; ++i) facts[i].trial.weight = 0.1f * static_cast<float>(i);
+  facts[10].trial.weight = -0.7f;
+  double total = 0;
+  for (const PooledFact& fact : facts) {
+    rate.push_back(1 / (0.1 + std::max<double>(fact.trial.weight, -0.05)));
+    total += rate.back();
+  }
+  constexpr int kDraws = 20000;
+  std::vector<int> count(facts.size());
+  for (int i = 0; i < kDraws; ++i) {
+    FactPool pool({.facts_max = 11, .batch_max = 11, .seed = static_cast<uint64_t>(i)});
+    ASSERT_TRUE(pool.Append(facts).ok());
+    const auto gone = pool.Append(Batch(100, 1));
+    ASSERT_EQ(gone->size(), 1u);
+    ++count[(*gone)[0]];
+  }
+  double chi2 = 0;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    const double want = kDraws * rate[i] / total;
+    chi2 += (count[i] - want) * (count[i] - want) / want;
+  }
+  EXPECT_LT(chi2, 29.6);  // 10 degrees of freedom, p = 0.001
+}
+
+TEST(FactPool, UsefulFactsSurvive) {
+  const auto survivors = [](float weight) {
+    FactPool pool({.facts_max = 1600, .seed = 5});
+    Fill(&pool, 0, 800, weight);
+    Fill(&pool, 10000, 800);
+    Fill(&pool, 20000, 3200);
+    return std::pair(CountHeld(pool, 0, 800), CountHeld(pool, 10000, 800));
+  };
+  const auto [useful, useless] = survivors(0.5f);
+  EXPECT_GT(useful, 500);
+  EXPECT_LT(useless, 150);
+  // Ablation: without their weight they go like all others.
+  const auto [equal, others] = survivors(0);
+  EXPECT_NEAR(equal, others, 60);
+  EXPECT_LT(equal, 150);
+}
+
+TEST(FactPool, PinnedFactsStayAndAreALimit) {
+  FactPool pool({.facts_max = 64, .seed = 2});
+  Fill(&pool, 0, 32, 0, true);
+  Fill(&pool, 1000, 3200);
+  EXPECT_EQ(CountHeld(pool, 0, 32), 32);
+  EXPECT_EQ(pool.size(), 64);
+  Fill(&pool, 100, 16, 0, true);
+  Fill(&pool, 200, 16, 0, true);
+  const std::string before = pool.Encode();
+  const auto full = pool.Append(Batch(300, 1));
+  EXPECT_EQ(full.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(full.status().message(),
+            "fact pool: 1 facts would have to go, and of the 64 facts only 0 are not pinned");
+  EXPECT_EQ(pool.Encode(), before);
+  ASSERT_TRUE(pool.SetPinned(3, false).ok());
+  EXPECT_EQ(*pool.Append(Batch(300, 1)), (std::vector<uint64_t>{3}));
+}
+
+TEST(FactPool, BatchesAreChecked) {
+  FactPool pool({.facts_max = 64});
+  EXPECT_EQ(pool.Append({}).status().message(), "fact pool: a batch of 0 facts; it has 1 to 16");
+  EXPECT_FALSE(pool.Append(Batch(0, 17)).ok());
+  std::vector<PooledFact> twice = Batch(0, 2);
+  twice[1].id = 0;
+  EXPECT_FALSE(pool.Append(twice).ok());
+  std::vector<PooledFact> wild = Batch(0, 1, std::nanf(""));
+  EXPECT_FALSE(pool.Append(wild).ok());
+  EXPECT_EQ(pool.size(), 0);
+  EXPECT_EQ(pool.SetPinned(1, true).code(), absl::StatusCode::kNotFound);
+  EXPECT_FALSE(pool.Erase(1));
+}
+
+TEST(FactPool, AFactThatIsThereKeepsItsPlace) {
+  FactPool pool({.facts_max = 32});
+  ASSERT_TRUE(pool.Append(Batch(0, 2, 0.5f)).ok());
+  ASSERT_TRUE(pool.Append(Batch(1, 2, 0, true)).ok());
+  ASSERT_EQ(pool.size(), 3);
+  EXPECT_EQ(pool.Facts()[1].id, 1u);
+  EXPECT_TRUE(pool.Facts()[1].pinned);
+  EXPECT_EQ(pool.Facts()[1].trial.weight, 0.5f);
+  EXPECT_EQ(pool.pinned(), 2);
+}
+
+// Changes of every kind, named by Philox.
+void Change(FactPool* pool, uint64_t n) {
+  const PhiloxBlock random = PhiloxStream(8, RngPurpose::kDataShuffle, 3).Block(n);
+  const uint64_t id = random[1] % 400;
+  switch (random[0] % 5) {
+    case 0:
+      pool->Erase(id);
+      break;
+    case 1:
+      (void)pool->SetPinned(id, random[2] % 8 == 0);
+      break;
+    case 2:
+      (void)pool->SetTrial(id, {.weight = 0.25f, .delta_sum = -0.5f, .trials = 2});
+      break;
+    default:
+      (void)pool->Append(Batch(id, 1 + static_cast<int>(random[2] % 16), 0.1f));
+      break;
+  }
+}
+
+TEST(FactPool, SnapshotAndLogGiveTheSamePool) {
+  const FactPoolOptions options{.facts_max = 128, .seed = 9, .snapshot_ops = 512};
+  FactPool pool(options);
+  std::string snapshot = pool.Encode(), log;
+  int snapshots = 0;
+  for (uint64_t n = 0; n < 1000; ++n) {
+    Change(&pool, n);
+    log += pool.TakeLog();
+    if (n % 37 == 0) {
+      auto again = FactPool::Decode(options, snapshot);
+      ASSERT_TRUE(again.ok()) << again.status();
+      ASSERT_EQ(*again->Replay(log), log.size());
+      FactPool copy = pool;  // Encode starts a new log
+      ASSERT_EQ(again->Encode(), copy.Encode()) << n;
+    }
+    if (pool.WantsSnapshot()) {
+      snapshot = pool.Encode();
+      log.clear();
+      ++snapshots;
+    }
+  }
+  EXPECT_GT(snapshots, 5);
+}
+
+TEST(FactPool, ATornLogLosesTheTornGroupOnly) {
+  const FactPoolOptions options{.facts_max = 64, .seed = 9};
+  FactPool pool(options);
+  Fill(&pool, 0, 64);
+  const std::string snapshot = pool.Encode();
+  std::string log;
+  std::map<size_t, std::string> state_at;  // by bytes of the log
+  state_at[0] = snapshot;
+  for (uint64_t n = 0; n < 12; ++n) {
+    Change(&pool, n);
+    log += pool.TakeLog();
+    FactPool copy = pool;
+    state_at[log.size()] = copy.Encode();
+  }
+  for (size_t cut = 0; cut <= log.size(); ++cut) {
+    auto again = FactPool::Decode(options, snapshot);
+    const auto applied = again->Replay(std::string_view(log).substr(0, cut));
+    ASSERT_TRUE(applied.ok()) << applied.status();
+    const auto want = std::prev(state_at.upper_bound(cut));
+    EXPECT_EQ(*applied, want->first) << cut;
+    EXPECT_EQ(again->Encode(), want->second) << cut;
+  }
+  // A flipped bit ends the log at the group before it, and a log behind another snapshot gives
+  // nothing.
+  for (size_t at = 0; at < log.size(); ++at) {
+    std::string bad = log;
+    bad[at] = static_cast<char>(bad[at] ^ 4);
+    auto again = FactPool::Decode(options, snapshot);
+    const auto applied = again->Replay(bad);
+    ASSERT_TRUE(applied.ok());
+    ASSERT_LE(*applied, at);
+    EXPECT_EQ(again->Encode(), state_at.at(*applied));
+  }
+  FactPool other(options);
+  Fill(&other, 500, 64);
+  auto stranger = FactPool::Decode(options, other.Encode());
+  EXPECT_EQ(*stranger->Replay(log), 0u);
+}
+
+TEST(FactPool, DecodeSurvivesHostileBytes) {
+  const FactPoolOptions options{.facts_max = 40, .seed = 9};
+  FactPool pool(options);
+  Fill(&pool, 0, 38, 0.25f);
+  ASSERT_TRUE(pool.SetPinned(3, true).ok());
+  ExpectHardenedDecode(
+      pool.Encode(),
+      [&](std::string_view bytes) -> absl::StatusOr<std::string> {
+        auto decoded = FactPool::Decode(options, bytes);
+        if (!decoded.ok()) return decoded.status();
+        return decoded->Encode();
+      },
+      4000);
+  const auto small = FactPool::Decode({.facts_max = 37, .seed = 9}, pool.Encode());
+  EXPECT_EQ(small.status().message(), "fact pool: it holds 38 facts; the limit is 37");
+  EXPECT_FALSE(FactPool::Decode({.facts_max = 40, .seed = 8}, pool.Encode()).ok());
+}
+
+}  // namespace
+}  // namespace chimera
