@@ -82,6 +82,29 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+// self_evolution and semantic_memory's policies: what is learned after training, and its limits.
+// Ceilings are in MiB.
+struct EvolutionConfig {
+  bool memory_growth = true;           // tier1.memory_growth.enabled
+  bool contrastive_validation = true;  // tier1.memory_growth
+  bool user_store = true;              // tier1.memory_growth.user_explicit_store
+  int writes_per_session = 1000;       // tier1.memory_growth.max_per_session
+  bool guidelines = true;              // tier2.meta_guidelines.enabled
+  int guidelines_max = 256;            // tier2.meta_guidelines.max
+  bool cases = true;                   // tier2.episodic_cases.enabled
+  int cases_max = 4096;                // tier2.episodic_cases.max_cases
+  double min_benefit = 0.0;            // diagnostics.thresholds.min_contrastive_benefit
+  double freeze_threshold = 0.05;      // safety
+  bool rollback = true;                // safety.rollback_on_degradation
+  int memory_mb = 512;                 // safety.max_growth_mb
+  int span_bank_mb = 128;              // safety.max_growth_mb
+  int episodic_mb = 8;                 // safety.max_growth_mb
+  int guidelines_mb = 2;               // safety.max_growth_mb
+  std::string state_file;              // safety: the name of a user's state file
+
+  bool operator==(const EvolutionConfig&) const = default;
+};
+
 // One entry of memory_budget_mb, in MiB.
 struct BudgetLabel {
   std::string name;
@@ -151,6 +174,7 @@ struct Config {
   DeploymentConfig deployment;
   PretrainConfig pretrain;
   MemoryConfig memory;
+  EvolutionConfig evolution;
   DiagnosticsConfig diagnostics;
   GrammarConfig grammar;
   GuidanceConfig guidance;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "config/evolution_fields.h"
 #include "config/model_fields.h"
 
 namespace chimera {
@@ -281,6 +282,7 @@ absl::StatusOr<ConfigRead> ReadConfigFields(const JsonDocument& document) {
   ReadModelFields(root, &c->model);
   ReadTokens(root, c);
   ReadMemory(root, c);
+  ReadEvolutionFields(root, &c->evolution);
   ReadGeneration(root, c);
   ReadPretrain(root, c);
   ReadDeployment(root, c);

@@ -86,6 +86,9 @@ TEST(Config, TypedSectionsHoldTheFilesValues) {
   EXPECT_EQ(c->pretrain, (PretrainConfig{"cosine_warmup", 2'000'000'000'000, 4'000'000, 4096, 3e-4,
                                          2000, 0.1, 1.0}));
   EXPECT_EQ(c->memory, (MemoryConfig{8192, 200000, 500000, 64, 14, 16384}));
+  EvolutionConfig evolution;  // its defaults are those of the file
+  evolution.state_file = "chimera51_evolution.state";
+  EXPECT_EQ(c->evolution, evolution);
   EXPECT_EQ(c->diagnostics.report_interval_tokens, 256);
   EXPECT_EQ(c->diagnostics.metrics.size(), 18u);
   EXPECT_EQ(c->guidance.hard_constraints.size(), 4u);
@@ -274,6 +277,27 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{R"({"memory_budget_mb":{"total":1}})", "memory_budget_mb.total = 1 is wrong"},
         BadCase{R"({"memory_budget_mb":{"_vals":[1,2]}})",
                 "memory_budget_mb._vals = [1,2] holds 2 entries, _keys holds 12"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Evolution, ConfigRejects,
+    testing::Values(
+        BadCase{R"({"self_evolution":{"tier2":{"episodic_cases":{"max_cases":4097}}}})",
+                "self_evolution.safety.max_growth_mb.episodic = 8 is too small: 4097 entries of "
+                "2048 bytes take 8390656 bytes"},
+        BadCase{R"({"self_evolution":{"tier2":{"meta_guidelines":{"max":600}}}})",
+                "self_evolution.safety.max_growth_mb.guidelines = 2 is too small"},
+        BadCase{R"({"self_evolution":{"tier2":{"episodic_cases":{"case_bytes":1024}}}})",
+                "self_evolution.tier2.episodic_cases.case_bytes = 1024 is not supported"},
+        BadCase{R"({"self_evolution":{"tier1":{"memory_growth":{"forgetting":"oldest"}}}})",
+                "self_evolution.tier1.memory_growth.forgetting = \"oldest\" is not supported"},
+        BadCase{R"({"self_evolution":{"tier1":{"memory_growth":{"max_per_session":-1}}}})",
+                "self_evolution.tier1.memory_growth.max_per_session = -1 is outside 0..1000000"},
+        BadCase{R"({"self_evolution":{"safety":{"freeze_threshold":0}}})",
+                "self_evolution.safety.freeze_threshold = 0 must be above 0 and below 1"},
+        BadCase{R"({"self_evolution":{"safety":{"state_file":"../x"}}})",
+                "self_evolution.safety.state_file = \"../x\" must be a file name"},
+        BadCase{R"({"diagnostics":{"thresholds":{"min_contrastive_benefit":2}}})",
+                "diagnostics.thresholds.min_contrastive_benefit = 2 is outside -1..1"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Layers, ConfigRejects,

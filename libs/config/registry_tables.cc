@@ -114,16 +114,6 @@ constexpr Row kRows[] = {
     {kPending, "H2", "semantic_memory", "lsh_tables:i lsh_bits_per_table:i hot_cache_entries:i",
      "approximate search"},
     {kPending, "H2", "semantic_memory", "read_at_every_knot:b", "memory reads while decoding"},
-    {kPending, "H4", "semantic_memory", "write_policy forgetting_policy pool_size_fixed:b",
-     "write policy and pool"},
-    {kPending, "H4", "self_evolution.tier1.memory_growth",
-     "enabled:b surprise_threshold contrastive_validation:b user_explicit_store:b "
-     "max_per_session:i pool_fixed:b forgetting persistent:b pruning",
-     "what the memory keeps"},
-    {kPending, "H5", "self_evolution.tier2.episodic_cases",
-     "enabled:b retrieval max_cases:i case_bytes:i weight_update", "episodic cases"},
-    {kPending, "H6", "self_evolution.tier2.meta_guidelines", "enabled:b max:i format trigger",
-     "guidelines"},
     {kPending, "H8", "safety", "user_facts_override_weak_memory:b state_uncertainty_when_unsure:b",
      "promises to the user"},
     {kPending, "E1", "self_evolution.tier1.ttt",
@@ -136,11 +126,6 @@ constexpr Row kRows[] = {
     {kPending, "E2", "self_evolution.tier3.loop_depth_learning",
      "enabled:b classifier classifier_params:i signal persistent:b", "learned loop depth"},
     {kPending, "E2", "self_evolution", "num_mechanisms:i", "count of the mechanisms above"},
-    {kPending, "E3", "self_evolution.safety.max_growth_mb",
-     "memory:i span_bank:i episodic:i guidelines:i", "ceilings"},
-    {kPending, "E3", "self_evolution.safety",
-     "rollback_on_degradation:b monitor freeze_threshold:n user_reset:b state_file",
-     "rollback, freeze and reset"},
 
     // Operations.
     {kNote, "", "deployment", "batch_size:i",
@@ -148,7 +133,7 @@ constexpr Row kRows[] = {
     {kNote, "", "deployment", "shared:a", "read-only parts are shared by construction"},
     {kPending, "O2", "diagnostics", "telemetry:b metrics:a", "exported metrics"},
     {kPending, "O2", "diagnostics.thresholds",
-     "min_span_accept:n max_cert_fail:n max_rollback:n min_contrastive_benefit:n "
+     "min_span_accept:n max_cert_fail:n max_rollback:n "
      "max_moe_imbalance:n",
      "alerts"},
     {kPending, "O7", "safety", "crash_only_allocator:b", "a clean restart when memory runs out"},

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/philox.h"
 #include "gtest/gtest.h"
 #include "memory/policy_testing.h"
@@ -212,6 +213,18 @@ TEST(EpisodicCases, CountsHits) {
   cases.Retrieve(RandomVector(1, 1), false);
   EXPECT_EQ(cases.counters().retrievals, 3u);
   EXPECT_EQ(cases.counters().hits, 1u);
+}
+
+// One number for policy, draws and values: it may not depend on the machine, the compiler or the
+// build.
+TEST(EpisodicCases, ChoicesAreTheSameEverywhere) {
+  const HyperVector context = RandomVector(1, 0);
+  EpisodicCases cases = Crowd(context, 90, {.seed = 5});
+  for (int i = 0; i < 200; ++i) {
+    const auto chosen = cases.Retrieve(Flipped(context, 30 * i, i), i % 4 != 0);
+    ASSERT_TRUE(*cases.RecordOutcome(chosen[static_cast<size_t>(i) % 4], Uniform(i), 1000));
+  }
+  EXPECT_EQ(Xxh3(cases.Encode()), 4012708810063786067u);
 }
 
 TEST(EpisodicCases, DecodeSurvivesHostileBytes) {

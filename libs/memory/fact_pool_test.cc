@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/file.h"
 #include "base/philox.h"
 #include "gtest/gtest.h"
 #include "memory/policy_testing.h"
@@ -224,6 +225,56 @@ TEST(FactPool, ATornLogLosesTheTornGroupOnly) {
   Fill(&other, 500, 64);
   auto stranger = FactPool::Decode(options, other.Encode());
   EXPECT_EQ(*stranger->Replay(log), 0u);
+}
+
+// Records whose chain of checks is right and whose content may be anything.
+TEST(FactPool, ReplaySurvivesHostileRecords) {
+  const FactPoolOptions options{.facts_max = 20, .batch_max = 4, .seed = 9};
+  FactPool pool(options);
+  for (uint64_t id = 0; id < 12; id += 4) ASSERT_TRUE(pool.Append(Batch(id, 4)).ok());
+  const std::string snapshot = pool.Encode();
+  for (uint64_t id = 12; id < 40; id += 4) ASSERT_TRUE(pool.Append(Batch(id, 4)).ok());
+  const std::string log = pool.TakeLog();
+  const PhiloxStream random(17, RngPurpose::kDataShuffle, 0);
+  uint64_t next = 0;
+  const auto below = [&](size_t n) { return random.Word(next++) % n; };
+  int refused = 0, applied_all = 0;
+  for (int i = 0; i < 5000; ++i) {
+    std::string bad = log;
+    for (size_t k = 0, n = 1 + below(3); k < n; ++k) {
+      const size_t at = below(bad.size());
+      bad[at] = static_cast<char>(below(3) == 0 ? below(256) : below(4));
+    }
+    std::string check = snapshot.substr(snapshot.size() - 8, 4);
+    for (size_t at = 0; at < bad.size(); at += 24) {
+      const uint64_t hash = Xxh3(check + bad.substr(at, 20));
+      for (size_t b = 0; b < 4; ++b) bad[at + 20 + b] = static_cast<char>(hash >> (8 * b));
+      check = bad.substr(at + 20, 4);
+    }
+    auto again = FactPool::Decode(options, snapshot);
+    const auto applied = again->Replay(bad);
+    refused += !applied.ok();
+    applied_all += applied.ok() && *applied == bad.size();
+    ASSERT_LE(again->size(), 20);
+    ASSERT_GE(again->pinned(), 0);
+    ASSERT_LE(again->pinned(), again->size());
+    const std::string bytes = again->Encode();
+    auto copy = FactPool::Decode(options, bytes);
+    ASSERT_TRUE(copy.ok()) << copy.status();
+    ASSERT_EQ(copy->Encode(), bytes);
+  }
+  EXPECT_GT(refused, 500);
+  EXPECT_GT(applied_all, 500);
+}
+
+// One number for all draws: it may not depend on the machine, the compiler or the build.
+TEST(FactPool, DrawsAreTheSameEverywhere) {
+  FactPool pool({.facts_max = 500, .seed = 77});
+  for (uint64_t n = 0; n < 200; ++n) {
+    const float weight = static_cast<float>(n % 17) / 20 - 0.2f;
+    ASSERT_TRUE(pool.Append(Batch(16 * n, 16, weight)).ok());
+  }
+  EXPECT_EQ(Xxh3(pool.Encode()), 11418068586067851838u);
 }
 
 TEST(FactPool, DecodeSurvivesHostileBytes) {

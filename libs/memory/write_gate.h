@@ -37,7 +37,7 @@ class WriteGate {
   int64_t writes() const { return writes_; }
   int64_t ignored() const { return ignored_; }
 
-  // Magic CHWGATE1, 80 bytes. The options are not in it.
+  // Magic CHWGATE1, 72 bytes. The options are not in it.
   std::string Encode() const;
   static absl::StatusOr<WriteGate> Decode(const WriteGateOptions& options, std::string_view bytes);
 

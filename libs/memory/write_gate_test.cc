@@ -90,6 +90,7 @@ TEST(WriteGate, GoesOnFromItsBytes) {
     EXPECT_EQ(again->Observe(s), gate.Observe(s));
   }
   EXPECT_EQ(again->Encode(), gate.Encode());
+  EXPECT_EQ(gate.Encode().size(), 72u);
   ExpectHardenedDecode(
       gate.Encode(),
       [](std::string_view bytes) -> absl::StatusOr<std::string> {
