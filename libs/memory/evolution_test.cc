@@ -4,7 +4,6 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "base/alloc_testing.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
 #include "memory/policy_testing.h"
@@ -146,17 +145,6 @@ TEST_F(EvolutionTest, FactsGoThroughGatePoolAndStore) {
   EXPECT_EQ(evolution->pool().size(), 64);
   EXPECT_EQ(store_.facts.size(), 64u);
   for (const auto& [id, fact] : store_.facts) EXPECT_TRUE(evolution->IsReadable(id));
-}
-
-TEST_F(EvolutionTest, ATokenAllocatesNothing) {
-  const auto evolution = MustOpen();
-  const long before = Allocations();
-  bool ok = true;
-  for (int n = 0; n < 10000; ++n) ok &= evolution->OnToken(n % 40 == 39 ? 9 : 1, false).ok();
-  EXPECT_EQ(Allocations(), before);
-  EXPECT_TRUE(ok);
-  EXPECT_NE(MustOpen(), nullptr);
-  EXPECT_GT(Allocations(), before);  // it counts
 }
 
 TEST_F(EvolutionTest, APoisonedWriterIsFrozenInTime) {

@@ -1,0 +1,46 @@
+// A token of a stream passes gate and monitors without an allocation.
+#include <filesystem>
+
+#include "base/alloc_testing.h"
+#include "gtest/gtest.h"
+#include "memory/evolution.h"
+
+namespace chimera {
+namespace {
+
+class NoStore : public EvolutionStore {
+ public:
+  absl::Status Put(const NewFact&, bool) override { return absl::OkStatus(); }
+  absl::Status Drop(uint64_t) override { return absl::OkStatus(); }
+  absl::Status SetWeight(uint64_t, float) override { return absl::OkStatus(); }
+  absl::StatusOr<std::vector<Held>> List() override { return std::vector<Held>{}; }
+  int64_t Bytes() const override { return 0; }
+};
+
+TEST(EvolutionAlloc, ATokenAllocatesNothing) {
+  const ActionCodes codes{FeatureCodebook()};
+  NoStore store;
+  const std::string path = testing::TempDir() + "/evolution_alloc.state";
+  std::filesystem::remove(path);
+  EvolutionOptions options;
+  options.pool.facts_max = 64;
+  const auto evolution = Evolution::Open(options, codes, &store, path);
+  ASSERT_TRUE(evolution.ok()) << evolution.status();
+  const long before = Allocations();
+  int writes = 0, errors = 0;
+  for (int n = 0; n < 10000; ++n) {
+    const auto write = (*evolution)->OnToken(n % 40 == 39 ? 9 : 1, n % 50 == 0);
+    errors += !write.ok();
+    writes += write.ok() && *write;
+  }
+  const long after = Allocations();
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(errors, 0);
+  EXPECT_GT(writes, 200);
+  EXPECT_TRUE(*(*evolution)->Propose({.id = 1}));
+  EXPECT_TRUE((*evolution)->Flush().ok());
+  EXPECT_GT(Allocations(), after);  // it counts
+}
+
+}  // namespace
+}  // namespace chimera
