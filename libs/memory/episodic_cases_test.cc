@@ -15,13 +15,13 @@ namespace {
 
 double Uniform(uint64_t n) { return PhiloxStream(21, RngPurpose::kDataShuffle, 4).Uniform(n); }
 
-// n cases around one context, at distances 2 i + 2, with q of every size.
+// n cases around one context, at distances 60 i + 60, with q of every size.
 EpisodicCases Crowd(const HyperVector& context, int n, const EpisodicOptions& options = {}) {
   EpisodicCases cases(options);
   for (int i = 0; i < n; ++i) {
     const double r = i % 2 == 0 ? 0.3 * Uniform(i) : 1 - 0.3 * Uniform(i);
     EXPECT_TRUE(
-        *cases.Insert(Flipped(context, 40 * i + 40, i), absl::StrCat("plan ", i), "t", r, 1000));
+        *cases.Insert(Flipped(context, 60 * i + 60, i), absl::StrCat("plan ", i), "t", r, 1000));
   }
   return cases;
 }
@@ -39,7 +39,7 @@ TEST(EpisodicCases, PolicyIsTheSoftmaxOfTheSpecification) {
   std::map<uint64_t, double> q_of;
   for (int i = 0; i < 64; ++i) {  // the 64 nearest are the first 64
     const EpisodicCase& c = cases.cases()[static_cast<size_t>(i)];
-    const double h = 40 * i + 40;
+    const double h = 60 * i + 60;
     const double k = std::exp(-std::max(0.0, h - 2800) / 200);
     q_of[c.id] = c.q + 0.1 * std::sqrt(std::log(1 + total) / (1 + c.n)) + 0.5 * std::log(k);
     z += std::exp(q_of[c.id] / 0.2);
@@ -224,7 +224,7 @@ TEST(EpisodicCases, ChoicesAreTheSameEverywhere) {
     const auto chosen = cases.Retrieve(Flipped(context, 30 * i, i), i % 4 != 0);
     ASSERT_TRUE(*cases.RecordOutcome(chosen[static_cast<size_t>(i) % 4], Uniform(i), 1000));
   }
-  EXPECT_EQ(Xxh3(cases.Encode()), 4012708810063786067u);
+  EXPECT_EQ(Xxh3(cases.Encode()), 5306248104470323920u);
 }
 
 TEST(EpisodicCases, DecodeSurvivesHostileBytes) {

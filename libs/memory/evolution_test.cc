@@ -366,5 +366,23 @@ TEST_F(EvolutionTest, ARollbackThatTheStoreInterruptsIsFinishedLater) {
   EXPECT_EQ(store_.facts.size(), static_cast<size_t>(live.size()));
 }
 
+TEST_F(EvolutionTest, ARollbackThatTheDiskInterruptsIsFinishedLater) {
+  const auto evolution = MustOpen();
+  LearnWell(evolution.get());
+  const auto good = SectionsOnDisk();
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(evolution->Propose(Fact(next_id_++)).ok());
+  const size_t facts = store_.facts.size();
+  std::filesystem::remove_all(folder_);
+  absl::Status status;
+  for (int i = 0; i < 20 && status.ok(); ++i) status = evolution->OnToken(1.0, true).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
+  EXPECT_EQ(store_.facts.size(), facts);  // nothing is dropped before the file says so
+  ASSERT_TRUE(MakeDirs(folder_).ok());
+  ASSERT_TRUE(evolution->Recover().ok());
+  EXPECT_EQ(SectionsOnDisk().at(StateSection::kFactPool), good.at(StateSection::kGoodFactPool));
+  EXPECT_LT(store_.facts.size(), facts);
+}
+
 }  // namespace
 }  // namespace chimera

@@ -107,7 +107,9 @@ TEST_F(GuidelinesTest, EvictsTheLeastWeightOfTheOldAndStaysBelowTwoMib) {
             "guidelines: all 256 are younger than 64 retrievals");
   const Advice weak{.voters = {bank.guidelines()[77].id}};
   ASSERT_TRUE(bank.RecordOutcome(weak, 0).ok());
-  for (int i = 0; i < 65; ++i) bank.Ask(Context(1000));
+  for (int i = 0; i < 64; ++i) bank.Ask(Context(1000));
+  EXPECT_FALSE(bank.Learn(Context(999), kAsk, "", -1).ok());
+  bank.Ask(Context(1000));
   ASSERT_TRUE(*bank.Learn(Context(999), kAsk, "", -1));
   EXPECT_EQ(bank.guidelines().size(), 256u);
   EXPECT_EQ(bank.guidelines()[77].trigger, Context(999));

@@ -139,7 +139,6 @@ absl::StatusOr<StateFileContent> DecodeStateFile(std::string_view bytes) {
     at += head.bytes;
     if (!image.ok() || (best.has_value() && best->epoch > image->epoch)) continue;
     best = *std::move(image);
-    content.slot = i;
   }
   if (!best.has_value()) {
     return absl::DataLossError(absl::StrCat("state file of ", bytes.size(),
@@ -172,11 +171,8 @@ absl::Status StateFile::Write(std::map<StateSection, std::string> sections) {
                                                    kStateSectionBytesMax));
   }
   StateImage next{.epoch = content_.last_epoch + 1, .sections = std::move(sections)};
-  const int slot = 1 - content_.slot;
-  const std::string bytes =
-      slot == 0 ? EncodeStateFile(next, content_.newest) : EncodeStateFile(content_.newest, next);
-  CHIMERA_RETURN_IF_ERROR(WriteFileAtomic(path_, bytes));
-  content_ = {.newest = std::move(next), .last_epoch = content_.last_epoch + 1, .slot = slot};
+  CHIMERA_RETURN_IF_ERROR(WriteFileAtomic(path_, EncodeStateFile(next, content_.newest)));
+  content_ = {.newest = std::move(next), .last_epoch = content_.last_epoch + 1};
   return absl::OkStatus();
 }
 

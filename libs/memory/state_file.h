@@ -38,7 +38,7 @@ struct StateImage {
   bool operator==(const StateImage&) const = default;
 };
 
-// Both slots as bytes; the epochs differ unless both are 0 (checked).
+// Slot A and slot B as bytes; the epochs differ unless both are 0 (checked).
 std::string EncodeStateFile(const StateImage& a, const StateImage& b);
 
 struct StateFileContent {
