@@ -204,6 +204,22 @@ TEST(EpisodicCases, InsertsClearOutcomesAndEvictsTheLeastWorth) {
   EXPECT_FALSE(cases.Insert(vector(9), "p", std::string(97, 't'), 1, 0).ok());
 }
 
+TEST(EpisodicCases, UseIsWorthALogarithm) {
+  // A plan of value 0.71 with some outcomes against one of 0.8 with one: which one goes?
+  const auto evicted = [](int outcomes) {
+    EpisodicCases cases({.cases_max = 2});
+    EXPECT_TRUE(*cases.Insert(RandomVector(3, 0), "used", "", 0.71, 0));
+    EXPECT_TRUE(*cases.Insert(RandomVector(3, 1), "better", "", 0.8, 0));
+    const CaseChoice used{.id = cases.cases()[0].id, .share = 1};
+    for (int i = 1; i < outcomes; ++i) EXPECT_TRUE(*cases.RecordOutcome(used, 0.71, 0));
+    EXPECT_TRUE(*cases.Insert(RandomVector(3, 2), "new", "", 0.9, 0));
+    return std::string(cases.Find(used.id) == nullptr ? "used" : "better");
+  };
+  EXPECT_EQ(evicted(3), "used");     // 0.71 + 0.05 log 4 = 0.779 below 0.8 + 0.05 log 2 = 0.835
+  EXPECT_EQ(evicted(11), "used");    // 0.834
+  EXPECT_EQ(evicted(12), "better");  // 0.838
+}
+
 TEST(EpisodicCases, CountsHits) {
   EpisodicCases cases;
   const HyperVector context = RandomVector(1, 0);

@@ -202,6 +202,36 @@ TEST_F(EvolutionTest, RollbackRestoresTheGoodBytes) {
   }
 }
 
+TEST_F(EvolutionTest, ASnapshotIsTrustedAfterTokensAndEvaluations) {
+  const auto evolution = MustOpen();
+  const std::string empty = FactPool(options_.pool).Encode();
+  const auto good = [&] {
+    EXPECT_TRUE(evolution->Checkpoint().ok());
+    return SectionsOnDisk().at(StateSection::kGoodFactPool);
+  };
+  for (int i = 0; i < 64; ++i) ASSERT_TRUE(*evolution->Propose(Fact(next_id_++)));
+  EXPECT_EQ(good(), empty);  // a candidate
+  for (const int until = evaluations_ + 64; evaluations_ < until;) Evaluate(evolution.get(), 0.1);
+  EXPECT_EQ(good(), empty);  // evaluations, but no tokens
+  for (int i = 0; i < 255; ++i) ASSERT_TRUE(evolution->OnToken(1, false).ok());
+  EXPECT_EQ(good(), empty);
+  ASSERT_TRUE(evolution->OnToken(1, false).ok());
+  EXPECT_NE(good(), empty);
+}
+
+TEST_F(EvolutionTest, AUsersFactIsNotPutToTheTest) {
+  const auto evolution = MustOpen();
+  uint64_t id = 1;
+  while (!IsEvaluated(options_.contrastive, id)) ++id;
+  ASSERT_TRUE(evolution->Remember(Fact(id)).ok());
+  EXPECT_FALSE(evolution->WantsEvaluation(id));
+  for (int i = 0; i < 5; ++i) {  // a session that evaluates it all the same
+    EXPECT_EQ(*evolution->OnEvaluation(EvaluationOf(id, -1)), TrialVerdict::kKeep);
+  }
+  EXPECT_TRUE(evolution->IsReadable(id));
+  EXPECT_EQ(evolution->pool().Find(id)->trial, FactTrial());
+}
+
 TEST_F(EvolutionTest, FailuresFreezeToo) {
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
@@ -253,6 +283,10 @@ TEST_F(EvolutionTest, WithoutRollbackItStaysFrozen) {
   EXPECT_EQ(evolution->safety().state(), EvolutionState::kFrozen);
   EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
   EXPECT_EQ(evolution->counters().rollbacks, 0u);
+  // With the switch on again, opening makes up for it.
+  ASSERT_TRUE(evolution->Checkpoint().ok());
+  options_.rollback = true;
+  EXPECT_EQ(MustOpen()->safety().state(), EvolutionState::kProbation);
 }
 
 TEST_F(EvolutionTest, AUsersFactsOutliveARollbackAndForgottenOnesStayForgotten) {

@@ -227,6 +227,44 @@ TEST(FactPool, ATornLogLosesTheTornGroupOnly) {
   EXPECT_EQ(*stranger->Replay(log), 0u);
 }
 
+// The log with every check as it has to be behind the snapshot.
+std::string Chained(std::string log, const std::string& snapshot) {
+  std::string check = snapshot.substr(snapshot.size() - 8, 4);
+  for (size_t at = 0; at + 24 <= log.size(); at += 24) {
+    const uint64_t hash = Xxh3(check + log.substr(at, 20));
+    for (size_t b = 0; b < 4; ++b) log[at + 20 + b] = static_cast<char>(hash >> (8 * b));
+    check = log.substr(at + 20, 4);
+  }
+  return log;
+}
+
+TEST(FactPool, ReplayNamesWhatContradictsThePool) {
+  const FactPoolOptions options{.facts_max = 4, .batch_max = 4, .seed = 9};
+  FactPool pool(options);
+  ASSERT_TRUE(pool.Append(Batch(0, 4)).ok());
+  const std::string snapshot = pool.Encode();
+  ASSERT_TRUE(pool.Append(Batch(4, 1)).ok());
+  const std::string log = pool.TakeLog();  // drop, put, commit
+  ASSERT_EQ(log.size(), 72u);
+  const auto error = [&](size_t at, char value) {
+    std::string bad = log;
+    bad[at] = value;
+    auto again = FactPool::Decode(options, snapshot);
+    const auto applied = again->Replay(Chained(bad, snapshot));
+    EXPECT_EQ(again->Encode(), snapshot);  // none of the group was applied
+    return std::string(applied.status().message());
+  };
+  EXPECT_EQ(Chained(log, snapshot), log);
+  EXPECT_EQ(error(0, 9), "fact pool log: an unknown operation");
+  EXPECT_EQ(error(1, 2), "fact pool log: a flag is neither 0 nor 1");
+  EXPECT_EQ(error(3, 1), "fact pool log: byte 3 of a record is not zero");
+  EXPECT_EQ(error(12, 77), "fact pool log: it drops a fact that is not there");
+  EXPECT_EQ(error(24 + 7, 0x7F), "fact pool log: a trial is out of range");
+  EXPECT_EQ(error(0, 1), "fact pool log: it holds more facts than the pool may");
+  EXPECT_EQ(error(48 + 12, 3), "fact pool log: a batch is missing");
+  EXPECT_EQ(error(48 + 12, 0), "fact pool log: a batch is missing");
+}
+
 // Records whose chain of checks is right and whose content may be anything.
 TEST(FactPool, ReplaySurvivesHostileRecords) {
   const FactPoolOptions options{.facts_max = 20, .batch_max = 4, .seed = 9};
@@ -245,14 +283,8 @@ TEST(FactPool, ReplaySurvivesHostileRecords) {
       const size_t at = below(bad.size());
       bad[at] = static_cast<char>(below(3) == 0 ? below(256) : below(4));
     }
-    std::string check = snapshot.substr(snapshot.size() - 8, 4);
-    for (size_t at = 0; at < bad.size(); at += 24) {
-      const uint64_t hash = Xxh3(check + bad.substr(at, 20));
-      for (size_t b = 0; b < 4; ++b) bad[at + 20 + b] = static_cast<char>(hash >> (8 * b));
-      check = bad.substr(at + 20, 4);
-    }
     auto again = FactPool::Decode(options, snapshot);
-    const auto applied = again->Replay(bad);
+    const auto applied = again->Replay(Chained(bad, snapshot));
     refused += !applied.ok();
     applied_all += applied.ok() && *applied == bad.size();
     ASSERT_LE(again->size(), 20);

@@ -69,7 +69,6 @@ bool SafetyState::Fire(FreezeReason reason) {
   state_ = state_ == EvolutionState::kProbation ? EvolutionState::kOff : EvolutionState::kFrozen;
   reason_ = reason;
   ++freezes_;
-  ClearMonitors();
   return true;
 }
 

@@ -65,6 +65,7 @@ class SafetyState {
 
   EvolutionState state() const { return state_; }
   FreezeReason reason() const { return reason_; }  // of the last freeze
+  // The monitors; after a freeze what they held when they fired.
   double failure_rate() const { return failure_rate_; }
   double contrast_mean() const;  // of the evaluations in the window; 0 when there are none
   int evaluations() const { return evaluations_; }  // in the window, at most 64

@@ -21,6 +21,7 @@ TEST(SafetyState, FailuresAboveFivePercentFreeze) {
   EXPECT_EQ(TokensToFreeze(&always, 1), 14);
   EXPECT_EQ(always.state(), EvolutionState::kFrozen);
   EXPECT_EQ(always.reason(), FreezeReason::kFailures);
+  EXPECT_GT(always.failure_rate(), 0.05);  // kept to be looked at
   const int n = TokensToFreeze(&tenth, 10);
   EXPECT_GT(n, 100);
   EXPECT_LE(n, 256);
@@ -54,6 +55,7 @@ TEST(SafetyState, WalksThroughItsStates) {
   EXPECT_FALSE(safety.OnToken(true));  // nothing to watch
   ASSERT_TRUE(safety.Restored().ok());
   EXPECT_EQ(safety.state(), EvolutionState::kProbation);
+  EXPECT_EQ(safety.failure_rate(), 0);
   int admitted = 0;
   for (int i = 0; i < 800; ++i) admitted += safety.AdmitWrite();
   EXPECT_EQ(admitted, 100);
