@@ -10,7 +10,7 @@ namespace chimera {
 namespace {
 
 // What the ceiling counts of a fact before it is stored.
-int64_t BytesOf(const NewFact& fact) {
+int64_t BytesOf(const ProposedFact& fact) {
   return static_cast<int64_t>(sizeof fact.sketch + fact.text.size());
 }
 
@@ -143,11 +143,11 @@ absl::StatusOr<bool> Evolution::OnToken(double surprise, bool failed) {
   return write;
 }
 
-absl::StatusOr<bool> Evolution::Propose(NewFact fact) {
+absl::StatusOr<bool> Evolution::Propose(ProposedFact fact) {
   ++counters_.proposed;
   if (!options_.memory_growth) return false;
   int64_t waiting = 0;
-  for (const NewFact& other : pending_) {
+  for (const ProposedFact& other : pending_) {
     if (other.id == fact.id) return false;
     waiting += BytesOf(other);
   }
@@ -165,7 +165,7 @@ absl::Status Evolution::Flush() {
   // Into the store first: the pool never names a fact that the store does not have.
   std::vector<PooledFact> batch;
   std::vector<uint64_t> ids;
-  for (const NewFact& fact : pending_) {
+  for (const ProposedFact& fact : pending_) {
     CHIMERA_RETURN_IF_ERROR(store_->Put(fact, false));
     batch.push_back({.id = fact.id});
     ids.push_back(fact.id);
@@ -178,7 +178,7 @@ absl::Status Evolution::Flush() {
   return DropUnneeded(gone.ok() ? *gone : ids);
 }
 
-absl::Status Evolution::Remember(const NewFact& fact) {
+absl::Status Evolution::Remember(const ProposedFact& fact) {
   if (!options_.user_store) {
     return absl::FailedPreconditionError(
         "facts of the user are switched off (user_explicit_store)");
@@ -201,13 +201,13 @@ absl::Status Evolution::Remember(const NewFact& fact) {
     CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, pool->Append({&pinned, 1}));
     gone.insert(gone.end(), ids.begin(), ids.end());
   }
-  std::erase_if(pending_, [&](const NewFact& other) { return other.id == fact.id; });
+  std::erase_if(pending_, [&](const ProposedFact& other) { return other.id == fact.id; });
   return DropUnneeded(gone);
 }
 
 absl::StatusOr<bool> Evolution::Forget(uint64_t id) {
   const size_t waiting =
-      std::erase_if(pending_, [id](const NewFact& fact) { return fact.id == id; });
+      std::erase_if(pending_, [id](const ProposedFact& fact) { return fact.id == id; });
   const bool held = IsNeeded(id);
   if (!held) return waiting > 0;
   CHIMERA_RETURN_IF_ERROR(store_->Drop(id));

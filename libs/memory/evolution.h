@@ -44,7 +44,7 @@ struct EvolutionOptions {
   SafetyOptions safety;
 };
 
-struct NewFact {
+struct ProposedFact {
   uint64_t id = 0;
   HyperVector sketch;
   std::string text;
@@ -59,7 +59,7 @@ class EvolutionStore {
     bool pinned = false;
   };
   virtual ~EvolutionStore() = default;
-  virtual absl::Status Put(const NewFact& fact, bool pinned) = 0;
+  virtual absl::Status Put(const ProposedFact& fact, bool pinned) = 0;
   virtual absl::Status Drop(uint64_t id) = 0;
   virtual absl::Status SetWeight(uint64_t id, float weight) = 0;
   virtual absl::StatusOr<std::vector<Held>> List() = 0;
@@ -109,11 +109,11 @@ class Evolution {
   // Takes a fact in that the session came to by itself; it is stored with its batch of
   // pool.batch_max, or by Flush. False when learning is off, frozen, on probation or at its
   // ceiling.
-  absl::StatusOr<bool> Propose(NewFact fact);
+  absl::StatusOr<bool> Propose(ProposedFact fact);
   absl::Status Flush();
   // A fact the user stores: at once, pinned, in every state. RESOURCE_EXHAUSTED at the ceiling or
   // when everything in the pool is pinned; FAILED_PRECONDITION when user_store is off.
-  absl::Status Remember(const NewFact& fact);
+  absl::Status Remember(const ProposedFact& fact);
   // Out of pool, store and every snapshot. False when it was nowhere.
   absl::StatusOr<bool> Forget(uint64_t id);
 
@@ -183,7 +183,7 @@ class Evolution {
   int64_t candidate_tokens_ = 0;       // seen since it was made
   int64_t candidate_evaluations_ = 0;  // likewise
   bool rollback_due_ = false;
-  std::vector<NewFact> pending_;
+  std::vector<ProposedFact> pending_;
   EvolutionCounters counters_;
 };
 

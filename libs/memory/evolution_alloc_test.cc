@@ -10,7 +10,7 @@ namespace {
 
 class NoStore : public EvolutionStore {
  public:
-  absl::Status Put(const NewFact&, bool) override { return absl::OkStatus(); }
+  absl::Status Put(const ProposedFact&, bool) override { return absl::OkStatus(); }
   absl::Status Drop(uint64_t) override { return absl::OkStatus(); }
   absl::Status SetWeight(uint64_t, float) override { return absl::OkStatus(); }
   absl::StatusOr<std::vector<Held>> List() override { return std::vector<Held>{}; }

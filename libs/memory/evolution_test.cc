@@ -22,7 +22,7 @@ class MapStore : public EvolutionStore {
     bool operator==(const Fact&) const = default;
   };
 
-  absl::Status Put(const NewFact& fact, bool pinned) override {
+  absl::Status Put(const ProposedFact& fact, bool pinned) override {
     if (failing) return absl::UnavailableError("store is down");
     facts[fact.id].text = fact.text;
     facts[fact.id].pinned |= pinned;
@@ -54,7 +54,7 @@ class MapStore : public EvolutionStore {
   bool failing = false;
 };
 
-NewFact Fact(uint64_t id) {
+ProposedFact Fact(uint64_t id) {
   return {.id = id, .sketch = RandomVector(9, id), .text = absl::StrCat("fact ", id)};
 }
 
