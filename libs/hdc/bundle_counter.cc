@@ -1,18 +1,20 @@
 #include "hdc/bundle_counter.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 
 namespace chimera {
 
-BundleCounter::BundleCounter() : planes_(kPlanes) { Reset(); }
+BundleCounter::BundleCounter(const HyperKernels& kernels)
+    : kernels_(&kernels), sums_(kPlanes), waiting_(kPlanes) {
+  Reset();
+}
 
 void BundleCounter::Reset() {
-  for (Plane& plane : planes_) {
-    plane.sum.words.fill(0);
-    plane.has_waiting = false;
-  }
+  for (HyperVector& sum : sums_) sum.words.fill(0);
+  has_waiting_.fill(false);
   total_weight_ = 0;
 }
 
@@ -26,66 +28,43 @@ void BundleCounter::Add(const HyperVector& vector, int weight) {
 
 void BundleCounter::Carry(int p, HyperVector* carry) {
   for (; p < kPlanes; ++p) {
-    Plane& plane = planes_[p];
-    if (!plane.has_waiting) {
-      plane.waiting = *carry;
-      plane.has_waiting = true;
+    if (!has_waiting_[p]) {
+      waiting_[p] = *carry;
+      has_waiting_[p] = true;
       return;
     }
-    for (int w = 0; w < kHyperWords; ++w) {  // full adder
-      const uint64_t a = plane.sum.words[w];
-      const uint64_t b = plane.waiting.words[w];
-      const uint64_t c = carry->words[w];
-      plane.sum.words[w] = a ^ b ^ c;
-      carry->words[w] = (a & b) | (c & (a ^ b));
-    }
-    plane.has_waiting = false;
+    kernels_->full_add(sums_[p].words.data(), waiting_[p].words.data(), carry->words.data());
+    has_waiting_[p] = false;
   }
 }
 
-std::vector<HyperVector> BundleCounter::Settled() const {
-  std::vector<HyperVector> planes(kPlanes);
+int BundleCounter::Settle(std::array<HyperVector, kPlanes>* planes) const {
+  const HyperVector none{};
   HyperVector carry{};
-  for (int p = 0; p < kPlanes; ++p) {
-    for (int w = 0; w < kHyperWords; ++w) {
-      const uint64_t a = planes_[p].sum.words[w];
-      const uint64_t b = planes_[p].has_waiting ? planes_[p].waiting.words[w] : 0;
-      const uint64_t c = carry.words[w];
-      planes[p].words[w] = a ^ b ^ c;
-      carry.words[w] = (a & b) | (c & (a ^ b));
-    }
+  const int n = std::bit_width(total_weight_);  // no counter reaches a higher plane
+  for (int p = 0; p < n; ++p) {
+    (*planes)[p] = sums_[p];
+    const HyperVector& waiting = has_waiting_[p] ? waiting_[p] : none;
+    kernels_->full_add((*planes)[p].words.data(), waiting.words.data(), carry.words.data());
   }
-  return planes;
+  return n;
 }
 
 HyperVector BundleCounter::Majority(const HyperVector& tie) const {
-  const std::vector<HyperVector> planes = Settled();
-  // 2 * count > total is count > floor(total / 2), compared from the highest plane down.
-  const uint32_t half = total_weight_ / 2;
-  const uint64_t tied = total_weight_ % 2 == 0 ? ~uint64_t{0} : 0;
+  std::array<HyperVector, kPlanes> planes;
+  const int n = Settle(&planes);
+  // 2 * count > total is count > floor(total / 2); only an even total can tie.
   HyperVector out;
-  for (int w = 0; w < kHyperWords; ++w) {
-    uint64_t more = 0;
-    uint64_t same = ~uint64_t{0};
-    for (int p = kPlanes - 1; p >= 0; --p) {
-      const uint64_t plane = planes[p].words[w];
-      if (half >> p & 1) {
-        same &= plane;
-      } else {
-        more |= same & plane;
-        same &= ~plane;
-      }
-    }
-    out.words[w] = more | (same & tied & tie.words[w]);
-  }
+  kernels_->exceeds(planes[0].words.data(), n, total_weight_ / 2,
+                    total_weight_ % 2 == 0 ? tie.words.data() : nullptr, out.words.data());
   return out;
 }
 
 void BundleCounter::SignedSums(std::span<int32_t, kHyperBits> acc) const {
-  const std::vector<HyperVector> planes = Settled();
+  std::array<HyperVector, kPlanes> planes;
+  const int n = Settle(&planes);
   std::fill(acc.begin(), acc.end(), -static_cast<int32_t>(total_weight_));
-  for (int p = 0; p < kPlanes; ++p) {
-    if (total_weight_ >> p == 0) break;  // no counter can reach this plane
+  for (int p = 0; p < n; ++p) {
     for (int i = 0; i < kHyperBits; ++i) {
       acc[i] += static_cast<int32_t>(planes[p].Bit(i)) << (p + 1);
     }

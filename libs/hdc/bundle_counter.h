@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "hdc/hyper_kernels.h"
 #include "hdc/hypervector.h"
 
 namespace chimera {
@@ -20,7 +21,8 @@ class BundleCounter {
   static constexpr int kPlanes = 20;
   static constexpr uint32_t kMaxWeight = (1u << kPlanes) - 1;
 
-  BundleCounter();
+  // The kernels are those of this machine unless a test wants others.
+  explicit BundleCounter(const HyperKernels& kernels = BestHyper());
 
   // weight is 1 or 2. The sum of all weights may not pass kMaxWeight (checked).
   void Add(const HyperVector& vector, int weight);
@@ -35,20 +37,16 @@ class BundleCounter {
   void SignedSums(std::span<int32_t, kHyperBits> acc) const;
 
  private:
-  // The counter of bit i is the sum over p of 2^p * (sum bit i + waiting bit i). Letting every
-  // second carry wait is what makes the average cost of Add constant.
-  struct Plane {
-    HyperVector sum;
-    HyperVector waiting;
-    bool has_waiting;
-  };
-
+  // The counter of bit i is the sum over p of 2^p * (sums_[p] bit i + waiting_[p] bit i). Letting
+  // every second carry wait is what makes the average cost of Add constant.
   // Adds 2^p * carry; carry is destroyed.
   void Carry(int p, HyperVector* carry);
-  // The planes with nothing waiting.
-  std::vector<HyperVector> Settled() const;
+  // The planes with nothing waiting; returns how many can hold a bit.
+  int Settle(std::array<HyperVector, kPlanes>* planes) const;
 
-  std::vector<Plane> planes_;
+  const HyperKernels* kernels_;
+  std::vector<HyperVector> sums_, waiting_;
+  std::array<bool, kPlanes> has_waiting_;
   uint32_t total_weight_ = 0;
 };
 

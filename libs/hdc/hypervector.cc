@@ -1,26 +1,20 @@
 #include "hdc/hypervector.h"
 
 #include "hdc/bundle_counter.h"
-#include "hdc/hamming.h"
+#include "hdc/hyper_kernels.h"
 
 namespace chimera {
 
 HyperVector Bind(const HyperVector& a, const HyperVector& b) {
   HyperVector out;
-  for (int w = 0; w < kHyperWords; ++w) out.words[w] = a.words[w] ^ b.words[w];
+  BestHyper().bind(a.words.data(), b.words.data(), out.words.data());
   return out;
 }
 
 HyperVector Rotate(const HyperVector& a, int64_t k) {
   const int left = static_cast<int>((k % kHyperBits + kHyperBits) % kHyperBits);
-  const int words = left / 64;
-  const int bits = left % 64;
   HyperVector out;
-  for (int w = 0; w < kHyperWords; ++w) {
-    const uint64_t high = a.words[(w - words + kHyperWords) % kHyperWords];
-    const uint64_t low = a.words[(w - words - 1 + kHyperWords) % kHyperWords];
-    out.words[w] = bits == 0 ? high : high << bits | low >> (64 - bits);
-  }
+  BestHyper().rotate(a.words.data(), left, out.words.data());
   return out;
 }
 
@@ -31,8 +25,7 @@ HyperVector Bundle(std::span<const HyperVector> vectors, const HyperVector& tie)
 }
 
 int Hamming(const HyperVector& a, const HyperVector& b) {
-  static const HammingFn kBody = HammingFor(BestHammingIsa());
-  return static_cast<int>(kBody(a.words.data(), b.words.data()));
+  return static_cast<int>(BestHyper().hamming(a.words.data(), b.words.data()));
 }
 
 std::array<uint8_t, kHyperBytes> ToBytes(const HyperVector& a) {

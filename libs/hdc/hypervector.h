@@ -1,7 +1,7 @@
 // Binary spatter code over 8,192 bits (math-inference-training C.1). Bit i of a vector is bit i %
 // 64 of word i / 64; on disk a vector is its 128 words, little endian, 1,024 bytes. Chance distance
 // of two unrelated vectors is 4,096 with a standard deviation of 45.3. Every function gives the
-// same bits on every instruction set.
+// same bits on every instruction set (hyper_kernels.h).
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ HyperVector Rotate(const HyperVector& a, int64_t k);
 // About 63 members can be recognised in a bundle, not more.
 HyperVector Bundle(std::span<const HyperVector> vectors, const HyperVector& tie);
 
-// Number of differing bits, 0..8192; the body for this CPU (hamming.h).
+// Number of differing bits, 0..8192.
 int Hamming(const HyperVector& a, const HyperVector& b);
 
 // 1 for equal vectors, about 0 for unrelated ones, -1 for complements: 1 - 2 * distance / 8192.

@@ -3,27 +3,32 @@
 #include <algorithm>
 
 #include "base/philox.h"
+#include "hdc/hyper_kernels.h"
 
 namespace chimera {
 
 LshTables::LshTables(uint64_t seed) {
   for (uint32_t t = 0; t < kLshTables; ++t) {
     const PhiloxStream stream(seed, RngPurpose::kLshBits, t);
-    auto* const begin = positions_[t].data();
-    auto* end = begin;
+    uint16_t* const begin = &positions_[kStride * t];
+    uint16_t* end = begin;
     for (uint64_t n = 0; end != begin + kLshBitsPerTable; ++n) {
       const auto position = static_cast<uint16_t>(stream.Word(n) >> 19);
       if (std::find(begin, end, position) == end) *end++ = position;
     }
+    std::fill(end, begin + kStride, *begin);
   }
 }
 
 uint32_t LshTables::Bucket(int table, const HyperVector& sketch) const {
-  uint32_t id = 0;
-  for (int j = 0; j < kLshBitsPerTable; ++j) {
-    id |= static_cast<uint32_t>(sketch.Bit(positions_[table][j])) << j;
-  }
-  return id;
+  uint16_t id;
+  BestHyper().pick(sketch.words.data(), &positions_[kStride * table], 1, &id);
+  return id % kLshBuckets;
+}
+
+void LshTables::Buckets(const HyperVector& sketch, int n, uint16_t* ids) const {
+  BestHyper().pick(sketch.words.data(), positions_.data(), n, ids);
+  for (int t = 0; t < n; ++t) ids[t] %= kLshBuckets;
 }
 
 }  // namespace chimera

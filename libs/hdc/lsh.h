@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "hdc/hypervector.h"
 
@@ -11,6 +12,7 @@ namespace chimera {
 
 inline constexpr int kLshTables = 64;
 inline constexpr int kLshBitsPerTable = 14;
+inline constexpr int kLshBuckets = 1 << kLshBitsPerTable;
 
 // The bit positions of one seed: table t reads the words of the Philox blocks 0, 1, .. of (purpose
 // 3, stream t); position = word >> 19, repeats skipped. Immutable.
@@ -20,12 +22,17 @@ class LshTables {
 
   // Bit j of the id is the sketch's bit at position j of the table; 0 <= id < 2^14.
   uint32_t Bucket(int table, const HyperVector& sketch) const;
-  const std::array<uint16_t, kLshBitsPerTable>& positions(int table) const {
-    return positions_[table];
+  // Those of the first n tables.
+  void Buckets(const HyperVector& sketch, int n, uint16_t* ids) const;
+  std::span<const uint16_t, kLshBitsPerTable> positions(int table) const {
+    return std::span<const uint16_t, kLshBitsPerTable>(&positions_[kStride * table],
+                                                       kLshBitsPerTable);
   }
 
  private:
-  std::array<std::array<uint16_t, kLshBitsPerTable>, kLshTables> positions_;
+  // Sixteen to a table as the kernels take them; the last two repeat the first.
+  static constexpr int kStride = 16;
+  alignas(64) std::array<uint16_t, kStride * kLshTables> positions_;
 };
 
 }  // namespace chimera

@@ -61,5 +61,7 @@ void CheckRecurrences(Check* check);
 void CheckMemories(Check* check);
 // Elementwise loops, sums (libs/tensor, libs/model, libs/decode).
 void CheckSums(Check* check);
+// Hypervectors (libs/hdc).
+void CheckHypervectors(Check* check);
 
 }  // namespace chimera

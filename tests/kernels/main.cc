@@ -78,6 +78,7 @@ int main() {
     chimera::CheckRecurrences(&check);
     chimera::CheckMemories(&check);
     chimera::CheckSums(&check);
+    chimera::CheckHypervectors(&check);
     std::printf("%-8s %" PRId64 " values, %d disagree with their twin, hash %016" PRIx64 "\n",
                 chimera::IsaName(isa), check.values(), check.failures(), check.hash());
     failures += check.failures();
