@@ -63,32 +63,50 @@ void Exceeds(const uint64_t* planes, int n, uint32_t half, const uint64_t* tie, 
   }
 }
 
-// The bit of a at each of 16 positions, as the bits of one number.
-inline __attribute__((always_inline)) uint32_t PickOne(const uint64_t* a,
-                                                       const uint16_t* positions) {
 #if defined(__AVX2__)
-  uint32_t picked = 0;
-  for (int half = 0; half < 2; ++half) {
-    const __m256i at = _mm256_cvtepu16_epi32(_mm_load_si128((const __m128i*)positions + half));
-    const __m256i words = _mm256_i32gather_epi32((const int*)a, _mm256_srli_epi32(at, 5), 4);
-    const __m256i to_sign =
-        _mm256_sub_epi32(_mm256_set1_epi32(31), _mm256_and_si256(at, _mm256_set1_epi32(31)));
-    const __m256 sign = _mm256_castsi256_ps(_mm256_sllv_epi32(words, to_sign));
-    picked |= (uint32_t)_mm256_movemask_ps(sign) << (8 * half);
+
+// The bytes first, all bits of a table at once then. Gather instructions are slower than the
+// scalar loop on processors that guard against reading their buffers.
+void Pick(const uint64_t* a, const uint16_t* positions, int n, uint16_t* out) {
+  constexpr int kAtOnce = 64;
+  const __m128i powers = _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
+  const uint8_t* const bytes = (const uint8_t*)a;
+  alignas(64) uint16_t byte_of[16 * kAtOnce];
+  for (int first = 0; first < n; first += kAtOnce) {
+    const int count = n - first < kAtOnce ? n - first : kAtOnce;
+    const uint16_t* const at = positions + 16 * first;
+#pragma GCC unroll 16
+    for (int i = 0; i < 16 * count; ++i) byte_of[i] = bytes[at[i] / 8];
+    for (int i = 0; i < count; ++i) {
+      __m128i set[2];
+      for (int half = 0; half < 2; ++half) {
+        // Low bytes 0..7 pick their power, high bytes 8 pick zero.
+        const __m128i in_byte = _mm_or_si128(
+            _mm_and_si128(_mm_load_si128((const __m128i*)(at + 16 * i) + half), _mm_set1_epi16(7)),
+            _mm_set1_epi16(0x0800));
+        const __m128i power = _mm_shuffle_epi8(powers, in_byte);
+        const __m128i byte = _mm_load_si128((const __m128i*)(byte_of + 16 * i) + half);
+        set[half] = _mm_cmpeq_epi16(_mm_and_si128(byte, power), power);
+      }
+      out[first + i] = (uint16_t)_mm_movemask_epi8(_mm_packs_epi16(set[0], set[1]));
+    }
   }
-  return picked;
-#else
-  uint32_t picked = 0;
-  for (int j = 0; j < 16; ++j) {
-    picked |= (uint32_t)(a[positions[j] / 64] >> (positions[j] % 64) & 1) << j;
-  }
-  return picked;
-#endif
 }
 
+#else
+
 void Pick(const uint64_t* a, const uint16_t* positions, int n, uint16_t* out) {
-  for (int i = 0; i < n; ++i) out[i] = (uint16_t)PickOne(a, positions + 16 * i);
+  for (int i = 0; i < n; ++i) {
+    uint32_t picked = 0;
+    for (int j = 0; j < 16; ++j) {
+      const int position = positions[16 * i + j];
+      picked |= (uint32_t)(a[position / 64] >> (position % 64) & 1) << j;
+    }
+    out[i] = (uint16_t)picked;
+  }
 }
+
+#endif
 
 #if defined(__AVX512BW__)
 
