@@ -1,5 +1,7 @@
 #include "hdc/bucket_table.h"
 
+#include <cstring>
+
 #include "base/check.h"
 
 namespace chimera {
@@ -7,10 +9,10 @@ namespace chimera {
 BucketTable::BucketTable() { heads_.fill(kEnd); }
 
 void BucketTable::Insert(uint32_t bucket, uint32_t slot) {
-  CHIMERA_CHECK(fresh_slots_.size() < kFreshMax);
-  fresh_next_.push_back(heads_[bucket]);
-  heads_[bucket] = static_cast<uint16_t>(fresh_slots_.size());
-  fresh_slots_.push_back(slot);
+  CHIMERA_CHECK(fresh_.size() < kFreshMax);
+  const auto at = static_cast<uint16_t>(fresh_.size());
+  fresh_.push_back({.slot = slot, .next = heads_[bucket]});
+  heads_[bucket] = at;
 }
 
 void BucketTable::Erase(uint32_t bucket, uint32_t slot) {
@@ -21,43 +23,54 @@ void BucketTable::Erase(uint32_t bucket, uint32_t slot) {
     return;
   }
   uint16_t* link = &heads_[bucket];
-  while (*link != kEnd && fresh_slots_[*link] != slot) link = &fresh_next_[*link];
+  while (*link != kEnd && fresh_[*link].slot != slot) link = &fresh_[*link].next;
   CHIMERA_CHECK(*link != kEnd);
-  const uint16_t at = *link;
-  *link = fresh_next_[at];
-  fresh_slots_[at] = kGone;  // in no chain any more; its place returns with the next merge
+  Fresh& fresh = fresh_[*link];
+  *link = fresh.next;
+  fresh.slot = kGone;  // in no chain any more; its place returns with the next merge
+}
+
+uint32_t* BucketTable::CopySettled(uint32_t begin, uint32_t end, uint32_t* out) const {
+  const uint32_t* const slots = settled_.slots.get();
+  if (gone_ == 0) {
+    // Whole blocks, what is too much being written over: buckets are short and of unlike lengths.
+    for (uint32_t i = begin; i < end; i += kBlock) {
+      std::memcpy(out + (i - begin), slots + i, kBlock * sizeof(uint32_t));
+    }
+    return out + (end - begin);
+  }
+  for (uint32_t i = begin; i < end; ++i) {
+    *out = slots[i];
+    out += *out != kGone;
+  }
+  return out;
 }
 
 void BucketTable::Merge(SlotArray* spare) {
-  // One more, because the loop below writes before it knows whether the slot is gone.
-  const size_t needed = offsets_.back() - gone_ + fresh_slots_.size() + 1;
+  const size_t needed = offsets_.back() - gone_ + fresh_.size() + kBlock;
   if (spare->capacity < needed) {
     spare->capacity = needed + needed / 16;
     spare->slots = std::make_unique_for_overwrite<uint32_t[]>(spare->capacity);
   }
-  uint32_t* out = spare->slots.get();
+  uint32_t* const first = spare->slots.get();
+  uint32_t* out = first;
   uint32_t begin = 0;
   for (uint32_t bucket = 0; bucket < kLshBuckets; ++bucket) {
     const uint32_t end = offsets_[bucket + 1];
-    offsets_[bucket] = static_cast<uint32_t>(out - spare->slots.get());
-    for (uint32_t i = begin; i < end; ++i) {
-      *out = settled_.slots[i];
-      out += *out != kGone;
-    }
+    offsets_[bucket] = static_cast<uint32_t>(out - first);
+    out = CopySettled(begin, end, out);
     begin = end;
-    for (uint16_t at = heads_[bucket]; at != kEnd; at = fresh_next_[at]) *out++ = fresh_slots_[at];
+    for (uint16_t at = heads_[bucket]; at != kEnd; at = fresh_[at].next) *out++ = fresh_[at].slot;
   }
-  offsets_.back() = static_cast<uint32_t>(out - spare->slots.get());
+  offsets_.back() = static_cast<uint32_t>(out - first);
   std::swap(settled_, *spare);
-  if (!fresh_slots_.empty()) heads_.fill(kEnd);
-  fresh_slots_.clear();
-  fresh_next_.clear();
+  if (!fresh_.empty()) heads_.fill(kEnd);
+  fresh_.clear();
   gone_ = 0;
 }
 
 size_t BucketTable::MemoryBytes() const {
-  return sizeof(*this) + settled_.capacity * sizeof(uint32_t) +
-         fresh_slots_.capacity() * sizeof(uint32_t) + fresh_next_.capacity() * sizeof(uint16_t);
+  return sizeof(*this) + settled_.capacity * sizeof(uint32_t) + fresh_.capacity() * sizeof(Fresh);
 }
 
 }  // namespace chimera

@@ -7,10 +7,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
+#include "hdc/huge_pages.h"
 #include "hdc/lsh.h"
+#include "hdc/prefetch.h"
 
 namespace chimera {
 
@@ -20,13 +23,17 @@ struct SlotArray {
   size_t capacity = 0;
 };
 
-// 96 KiB and 4 bytes a slot (settled) or 6 (fresh). Thread-compatible.
+// 96 KiB and 4 bytes a slot (settled) or 8 (fresh). Thread-compatible.
 class BucketTable {
  public:
   // Slots that came since the last merge; more do not fit.
   static constexpr size_t kFreshMax = 65000;
 
   BucketTable();
+
+  // Tables side by side share huge pages: an insert writes to all of them.
+  static void* operator new[](size_t bytes) { return AllocateHuge(bytes); }
+  static void operator delete[](void* tables) { std::free(tables); }
 
   // The slot is in no bucket yet; fresh() < kFreshMax.
   void Insert(uint32_t bucket, uint32_t slot);
@@ -43,20 +50,22 @@ class BucketTable {
     for (uint32_t i = offsets_[bucket]; i < offsets_[bucket + 1]; ++i) {
       if (settled_.slots[i] != kGone) visit(settled_.slots[i]);
     }
-    if (fresh_slots_.empty()) return;
-    for (uint16_t at = heads_[bucket]; at != kEnd; at = fresh_next_[at]) visit(fresh_slots_[at]);
+    if (fresh_.empty()) return;
+    for (uint16_t at = heads_[bucket]; at != kEnd; at = fresh_[at].next) visit(fresh_[at].slot);
   }
 
-  // Loads ahead of ForEach: first where the bucket begins, some time later what is in it.
+  // Loads ahead of ForEach: first where the bucket begins, some time later what is in it. Insert
+  // needs the fresh head alone.
+  void PrefetchFresh(uint32_t bucket) const { PrefetchLine(&heads_[bucket]); }
   void PrefetchHead(uint32_t bucket) const {
-    __builtin_prefetch(&offsets_[bucket]);
-    __builtin_prefetch(&heads_[bucket]);
+    PrefetchLine(&offsets_[bucket]);
+    PrefetchFresh(bucket);
   }
   void PrefetchSlots(uint32_t bucket) const {
-    __builtin_prefetch(settled_.slots.get() + offsets_[bucket]);
+    PrefetchLine(settled_.slots.get() + offsets_[bucket]);
   }
 
-  size_t fresh() const { return fresh_slots_.size(); }
+  size_t fresh() const { return fresh_.size(); }
   // Places that erased slots left; the next merge closes them.
   size_t gone() const { return gone_; }
   size_t MemoryBytes() const;
@@ -64,12 +73,21 @@ class BucketTable {
  private:
   static constexpr uint32_t kGone = ~uint32_t{0};
   static constexpr uint16_t kEnd = 0xFFFF;
+  struct Fresh {
+    uint32_t slot;
+    uint16_t next;  // in fresh_, of the same bucket
+  };
+
+  // Settled arrays have this many places to spare, so that blocks may be copied past an end.
+  static constexpr uint32_t kBlock = 16;
+
+  // Copies what is left of the settled slots begin..end; returns the end of the copy.
+  uint32_t* CopySettled(uint32_t begin, uint32_t end, uint32_t* out) const;
 
   std::array<uint32_t, kLshBuckets + 1> offsets_{};
   std::array<uint16_t, kLshBuckets> heads_;
   SlotArray settled_;
-  std::vector<uint32_t> fresh_slots_;
-  std::vector<uint16_t> fresh_next_;
+  std::vector<Fresh> fresh_;
   size_t gone_ = 0;
 };
 

@@ -49,6 +49,7 @@ double ExpectedCost(const SearchPolicy& policy, size_t n, const SearchCosts& cos
 
 SearchPolicy CheapestPolicy(size_t n, double distance, double recall, const SearchCosts& costs) {
   SearchPolicy best = kScan;
+  if (recall >= 1) return best;  // tables promise nothing with certainty
   double least = ExpectedCost(best, n, costs);
   for (int votes = 1; votes <= kVotesMax; ++votes) {
     for (const int flips : {0, 4, 8, 16, 32, 64}) {

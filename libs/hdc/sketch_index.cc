@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "hdc/hyper_kernels.h"
+#include "hdc/prefetch.h"
 
 namespace chimera {
 namespace {
@@ -84,6 +85,7 @@ absl::Status SketchIndex::Insert(uint64_t id, const HyperVector& vector) {
   }
   std::array<uint16_t, kLshTables> buckets;
   lsh_->Buckets(vector, kLshTables, buckets.data());
+  for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchFresh(buckets[t]);
   for (int t = 0; t < kLshTables; ++t) tables_[t].Insert(buckets[t], slot);
   MergeOne();
   return absl::OkStatus();
@@ -97,6 +99,8 @@ bool SketchIndex::Erase(uint64_t id) {
   if (tables_ != nullptr) {
     std::array<uint16_t, kLshTables> buckets;
     lsh_->Buckets(vectors_[slot], kLshTables, buckets.data());
+    for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchHead(buckets[t]);
+    for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchSlots(buckets[t]);
     for (int t = 0; t < kLshTables; ++t) tables_[t].Erase(buckets[t], slot);
   }
   vectors_[slot].words.fill(0);
@@ -188,8 +192,8 @@ void SketchIndex::Rank(const HyperVector& query, int k, std::span<const uint32_t
   const HyperKernels& kernels = BestHyper();
   const auto most = static_cast<size_t>(k);
   const auto prefetch = [&](size_t i) {
-    const char* const bytes = reinterpret_cast<const char*>(&vectors_[slots[i]]);
-    for (size_t line = 0; line < kHyperBytes; line += 64) __builtin_prefetch(bytes + line);
+    const HyperVector& vector = vectors_[slots[i]];
+    for (int w = 0; w < kHyperWords; w += 8) PrefetchLine(&vector.words[w]);
   };
   for (size_t i = 0; i < std::min(kRanksAhead, slots.size()); ++i) prefetch(i);
   for (size_t i = 0; i < slots.size(); ++i) {

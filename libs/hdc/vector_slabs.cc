@@ -1,16 +1,15 @@
 #include "hdc/vector_slabs.h"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <cstdlib>
 #include <new>
 
 #include "base/check.h"
+#include "hdc/huge_pages.h"
 
 namespace chimera {
+
+static_assert(VectorSlabs::kSlab * sizeof(HyperVector) == kHugePage);
 
 void VectorSlabs::Free::operator()(HyperVector* slab) const { std::free(slab); }
 
@@ -18,14 +17,9 @@ uint32_t VectorSlabs::Add() {
   const uint32_t slab = SlabOf(size_);
   if (slab == slabs_.size()) {
     const size_t bytes = (FirstOf(slab + 1) - FirstOf(slab)) * sizeof(HyperVector);
-    const size_t alignment =
-        std::max(std::min(bytes, kSlab * sizeof(HyperVector)), alignof(HyperVector));
-    void* const memory = std::aligned_alloc(alignment, bytes);
+    void* const memory =
+        bytes == kHugePage ? AllocateHuge(bytes) : std::aligned_alloc(alignof(HyperVector), bytes);
     CHIMERA_CHECK(memory != nullptr);
-#ifdef __linux__
-    // Searches jump between vectors; with huge pages the jumps find their addresses sooner.
-    if (bytes == kSlab * sizeof(HyperVector)) ::madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
     slabs_.emplace_back(static_cast<HyperVector*>(memory));
   }
   new (At(size_)) HyperVector{};
