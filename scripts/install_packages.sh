@@ -4,14 +4,15 @@
 #   scripts/install_packages.sh [build]   what the product needs (the default)
 #   scripts/install_packages.sh test      that, and what the tests need
 #   scripts/install_packages.sh cross     what scripts/check_kernels.sh needs
+#   scripts/install_packages.sh bench     peers that benchmarks compare with, if they are there
 # Needs root or sudo only when something is missing; without either it prints the line to run.
 set -eu
 here=$(dirname "$0")
 wanted=${1:-build}
 case $wanted in
-  build | test | cross) ;;
+  build | test | cross | bench) ;;
   *)
-    echo "usage: $0 [build|test|cross]" >&2
+    echo "usage: $0 [build|test|cross|bench]" >&2
     exit 2
     ;;
 esac
@@ -38,7 +39,7 @@ while read -r package probe group; do
     '' | '#'*) continue ;;
   esac
   case $wanted:$group in
-    build:build | test:build | test:test | cross:cross) ;;
+    build:build | test:build | test:test | cross:cross | bench:bench) ;;
     *) continue ;;
   esac
   has "$probe" || missing="$missing $package"

@@ -1,6 +1,7 @@
 #include "hdc/search_bench.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <vector>
 
@@ -48,19 +49,39 @@ HyperVector Flipped(const HyperVector& v, double probability, uint64_t n) {
   return out;
 }
 
-double MeasureRecall(const SketchIndex& index, const SearchPolicy& policy, double distance,
-                     int queries, SearchScratch* scratch) {
+NearQueries MakeNearQueries(const SketchIndex& index, double distance, int n) {
   const PhiloxStream targets(kSeed, RngPurpose::kDataShuffle, ~uint32_t{1});
+  NearQueries near;
+  for (uint64_t q = 0; q < static_cast<uint64_t>(n); ++q) {
+    near.targets.push_back(targets.Word(q) % index.size());
+    near.queries.push_back(Flipped(*index.Find(near.targets.back()), distance, q));
+  }
+  return near;
+}
+
+SearchRun RunSearches(const SketchIndex& index, const SearchPolicy& policy,
+                      const NearQueries& queries, SearchScratch* scratch) {
+  using Clock = std::chrono::steady_clock;
+  SearchRun run;
   std::vector<SketchMatch> found;
   int hits = 0;
-  for (int q = 0; q < queries; ++q) {
-    const auto n = static_cast<uint64_t>(q);
-    const uint64_t target = targets.Word(n) % index.size();
-    index.Nearest(Flipped(*index.Find(target), distance, n), 8, policy, scratch, &found);
+  for (size_t q = 0; q < queries.queries.size(); ++q) {
+    const auto start = Clock::now();
+    index.Nearest(queries.queries[q], 8, policy, scratch, &found);
+    const std::chrono::duration<double> took = Clock::now() - start;
+    run.seconds += took.count();
+    run.microseconds.push_back(took.count() * 1e6);
     hits += std::any_of(found.begin(), found.end(),
-                        [&](const SketchMatch& match) { return match.id == target; });
+                        [&](const SketchMatch& match) { return match.id == queries.targets[q]; });
   }
-  return static_cast<double>(hits) / queries;
+  std::sort(run.microseconds.begin(), run.microseconds.end());
+  run.recall = static_cast<double>(hits) / static_cast<double>(queries.queries.size());
+  return run;
+}
+
+double MeasureRecall(const SketchIndex& index, const SearchPolicy& policy, double distance, int n,
+                     SearchScratch* scratch) {
+  return RunSearches(index, policy, MakeNearQueries(index, distance, n), scratch).recall;
 }
 
 }  // namespace chimera

@@ -64,6 +64,7 @@ void AddBench(CLI::App& app, Command* run) {
   AddBenchTokenizer(*bench, run);
   AddBenchKernels(*bench, run);
   AddBenchKnot(*bench, run);
+  AddBenchMemory(*bench, run);
 }
 
 }  // namespace chimera

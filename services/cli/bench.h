@@ -27,5 +27,6 @@ std::string MachineLine();
 void AddBenchTokenizer(CLI::App& bench, Command* run);
 void AddBenchKernels(CLI::App& bench, Command* run);
 void AddBenchKnot(CLI::App& bench, Command* run);
+void AddBenchMemory(CLI::App& bench, Command* run);
 
 }  // namespace chimera
