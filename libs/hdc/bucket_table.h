@@ -17,9 +17,10 @@
 
 namespace chimera {
 
-// Slots in an array that its owner lends to the next merge, so that merging allocates only to grow.
+// Room for the settled slots of one table: a part of an arena.
 struct SlotArray {
-  std::unique_ptr<uint32_t[]> slots;
+  std::shared_ptr<uint32_t[]> arena;  // what keeps slots alive
+  uint32_t* slots = nullptr;
   size_t capacity = 0;
 };
 
@@ -35,14 +36,21 @@ class BucketTable {
   static void* operator new[](size_t bytes) { return AllocateHuge(bytes); }
   static void operator delete[](void* tables) { std::free(tables); }
 
-  // The slot is in no bucket yet; fresh() < kFreshMax.
+  // The slot is in no bucket yet, and fewer than kFreshMax came since the last merge (checked).
   void Insert(uint32_t bucket, uint32_t slot);
   // The slot is in this bucket. Nothing of it stays behind.
   void Erase(uint32_t bucket, uint32_t slot);
 
-  // Settles everything, in time linear in the slots (0.3 ms for 200,000), with the memory of
-  // *spare, which gets the old memory.
+  // Room that settled arrays need beside their slots: they are copied in blocks.
+  static constexpr size_t kBlock = 16;
+
+  // Settles everything, in time linear in the slots (0.3 ms for 200,000), into *spare, which has
+  // room for them (checked) and gets the old array.
   void Merge(SlotArray* spare);
+  // How much room that is at least.
+  size_t MergedRoom() const {
+    return offsets_.back() - gone_ + fresh_.size() - fresh_gone_ + kBlock;
+  }
 
   // visit(slot) for every slot of the bucket, in any order.
   template <typename Visit>
@@ -62,12 +70,14 @@ class BucketTable {
     PrefetchFresh(bucket);
   }
   void PrefetchSlots(uint32_t bucket) const {
-    PrefetchLine(settled_.slots.get() + offsets_[bucket]);
+    // A bucket of 12 slots often lies on two lines.
+    PrefetchLine(settled_.slots + offsets_[bucket]);
+    PrefetchLine(settled_.slots + offsets_[bucket + 1]);
+    if (heads_[bucket] != kEnd) PrefetchLine(&fresh_[heads_[bucket]]);
   }
 
-  size_t fresh() const { return fresh_.size(); }
-  // Places that erased slots left; the next merge closes them.
-  size_t gone() const { return gone_; }
+  const SlotArray& settled() const { return settled_; }
+  // Without the settled arrays, which are part of arenas.
   size_t MemoryBytes() const;
 
  private:
@@ -78,9 +88,6 @@ class BucketTable {
     uint16_t next;  // in fresh_, of the same bucket
   };
 
-  // Settled arrays have this many places to spare, so that blocks may be copied past an end.
-  static constexpr uint32_t kBlock = 16;
-
   // Copies what is left of the settled slots begin..end; returns the end of the copy.
   uint32_t* CopySettled(uint32_t begin, uint32_t end, uint32_t* out) const;
 
@@ -88,7 +95,8 @@ class BucketTable {
   std::array<uint16_t, kLshBuckets> heads_;
   SlotArray settled_;
   std::vector<Fresh> fresh_;
-  size_t gone_ = 0;
+  // Places that erased slots left; the next merge closes them.
+  size_t gone_ = 0, fresh_gone_ = 0;
 };
 
 }  // namespace chimera

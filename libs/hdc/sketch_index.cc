@@ -2,18 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "hdc/huge_pages.h"
 #include "hdc/hyper_kernels.h"
 #include "hdc/prefetch.h"
 
 namespace chimera {
 namespace {
 
-// A table takes in an eighth of the vectors before it is put in order. More would make inserts
-// cheaper and the tables larger (docs/experiments.md).
-constexpr size_t kFreshPart = 8;
+// A table takes in a sixth of the vectors before it is put in order. More would make inserts
+// cheaper, searches slower and the tables larger (docs/experiments.md).
+constexpr size_t kFreshPart = 6;
 
 constexpr uint32_t kTile = 64;  // vectors whose distances are computed before any is looked at
 
@@ -109,7 +112,7 @@ bool SketchIndex::Erase(uint64_t id) {
   free_.push_back(slot);
   if (tables_ != nullptr && size() < kTablesFrom / 2) {
     tables_.reset();
-    spare_ = SlotArray();
+    spare_ = arena_ = SlotArray();
   } else if (tables_ != nullptr) {
     MergeOne();
   }
@@ -128,7 +131,7 @@ void SketchIndex::BuildTables() {
     lsh_->Buckets(vectors_[slot], kLshTables, buckets.data());
     for (int t = 0; t < kLshTables; ++t) tables_[t].Insert(buckets[t], slot);
   }
-  for (int t = 0; t < kLshTables; ++t) tables_[t].Merge(&spare_);
+  for (int t = 0; t < kLshTables; ++t) Merge(&tables_[t]);
   changes_ = 0;
   next_table_ = 0;
 }
@@ -138,8 +141,26 @@ void SketchIndex::MergeOne() {
   const size_t fresh = std::min(size() / kFreshPart, BucketTable::kFreshMax - kLshTables);
   if (++changes_ < std::max<size_t>(fresh / kLshTables, 1)) return;
   changes_ = 0;
-  tables_[next_table_].Merge(&spare_);
+  Merge(&tables_[next_table_]);
   next_table_ = (next_table_ + 1) % kLshTables;
+}
+
+void SketchIndex::Merge(BucketTable* table) {
+  const size_t room = table->MergedRoom();
+  if (spare_.capacity < room) {
+    if (arena_.capacity < room) {
+      const size_t most = capacity_ + BucketTable::kBlock;
+      arena_.capacity = std::max(room, std::min(room + room / 2, most));
+      const size_t slots = arena_.capacity * (kLshTables + 1);
+      arena_.slots = static_cast<uint32_t*>(AllocateHuge(slots * sizeof(uint32_t)));
+      arena_.arena.reset(arena_.slots, [](uint32_t* memory) { std::free(memory); });
+      arena_left_ = kLshTables + 1;
+    }
+    CHIMERA_CHECK(arena_left_-- > 0);
+    spare_ = arena_;
+    arena_.slots += arena_.capacity;
+  }
+  table->Merge(&spare_);
 }
 
 void SketchIndex::Meet(const HyperVector& query, const SearchPolicy& policy,
@@ -253,10 +274,17 @@ void SketchIndex::NearestOfMany(std::span<const HyperVector> queries, int k, Sea
 size_t SketchIndex::MemoryBytes() const {
   size_t bytes = sizeof(*this) + sizeof(*lsh_) + vectors_.MemoryBytes() +
                  id_of_.capacity() * sizeof(uint64_t) + live_.capacity() * sizeof(uint64_t) +
-                 free_.capacity() * sizeof(uint32_t) + spare_.capacity * sizeof(uint32_t) +
+                 free_.capacity() * sizeof(uint32_t) +
                  slot_of_.capacity() * (sizeof(std::pair<uint64_t, uint32_t>) + 1);
-  if (tables_ != nullptr) {
-    for (int t = 0; t < kLshTables; ++t) bytes += tables_[t].MemoryBytes();
+  if (tables_ == nullptr) return bytes;
+  std::map<const void*, size_t> arenas = {{arena_.arena.get(), arena_.capacity},
+                                          {spare_.arena.get(), spare_.capacity}};
+  for (int t = 0; t < kLshTables; ++t) {
+    bytes += tables_[t].MemoryBytes();
+    arenas[tables_[t].settled().arena.get()] = tables_[t].settled().capacity;
+  }
+  for (const auto& [arena, capacity] : arenas) {
+    bytes += capacity * (kLshTables + 1) * sizeof(uint32_t);
   }
   return bytes;
 }

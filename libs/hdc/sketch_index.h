@@ -93,6 +93,7 @@ class SketchIndex {
   void BuildTables();
   // Puts the table in order that has waited longest, when it is time.
   void MergeOne();
+  void Merge(BucketTable* table);
   // Fills scratch->met_ with the slots of all candidates.
   void Meet(const HyperVector& query, const SearchPolicy& policy, SearchScratch* scratch) const;
   void Rank(const HyperVector& query, int k, std::span<const uint32_t> slots,
@@ -106,6 +107,10 @@ class SketchIndex {
   std::vector<uint32_t> free_;   // erased slots
   absl::flat_hash_map<uint64_t, uint32_t> slot_of_;
   std::unique_ptr<BucketTable[]> tables_;  // null or kLshTables
+  // Room for all tables and the spare one at once, so that they share huge pages. When the index
+  // has grown out of it, the tables move to a larger one as they are merged.
+  SlotArray arena_;     // slots: what no table has had yet
+  int arena_left_ = 0;  // arrays of that
   SlotArray spare_;
   size_t changes_ = 0;  // inserts and erases since a table was put in order
   int next_table_ = 0;  // the one that has waited longest
