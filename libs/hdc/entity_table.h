@@ -42,7 +42,8 @@ struct SlotList {
   std::array<uint8_t, kEntitySlots> slots;
   int size = 0;
 
-  std::span<const uint8_t> span() const { return {slots.data(), static_cast<size_t>(size)}; }
+  std::span<const uint8_t> span() const& { return {slots.data(), static_cast<size_t>(size)}; }
+  std::span<const uint8_t> span() const&& = delete;  // of slots that are gone
 };
 
 // About 150 KiB; nothing is allocated after construction. Two tables with equal digests hold the
@@ -89,7 +90,7 @@ class EntityTable {
   std::optional<EntityTerm> Conflict(uint8_t slot, EntityTerm term) const;
 
   // The open slots, most recent first.
-  SlotList Recent() const { return recent_; }
+  const SlotList& Recent() const { return recent_; }
   // Those a pronoun may mean: slots whose terms of number and gender, if they have any, are these.
   // A feature that is not given excludes nothing.
   SlotList Candidates(std::optional<uint32_t> number, std::optional<uint32_t> gender) const;
