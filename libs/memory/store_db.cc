@@ -95,7 +95,6 @@ std::unique_ptr<rocksdb::Iterator> StoreDb::Scan(Family family) const {
 }
 
 absl::Status StoreDb::Write(rocksdb::WriteBatch* batch, bool sync, int64_t items) {
-  CHIMERA_RETURN_IF_ERROR(Resume());
   rocksdb::WriteOptions write;
   write.sync = sync;
   int64_t before = 0;
@@ -103,11 +102,10 @@ absl::Status StoreDb::Write(rocksdb::WriteBatch* batch, bool sync, int64_t items
     MutexLock lock(&group_mutex_);
     before = items_written_;
   }
-  const rocksdb::Status status = db_->Write(write, batch);
+  const rocksdb::Status status = Persist([&] { return db_->Write(write, batch); });
   int64_t unsynced = 0, written = 0;
   {
     MutexLock lock(&group_mutex_);
-    write_failed_ |= !status.ok();
     if (status.ok() && sync) {
       items_synced_ = std::max(items_synced_, before);  // the sync took the log before it along
     } else if (status.ok()) {
@@ -122,15 +120,12 @@ absl::Status StoreDb::Write(rocksdb::WriteBatch* batch, bool sync, int64_t items
   return absl::OkStatus();
 }
 
-absl::Status StoreDb::Resume() {
-  {
-    MutexLock lock(&group_mutex_);
-    if (!write_failed_) return absl::OkStatus();
-  }
-  const absl::Status resumed = Convert(db_->Resume());
-  MutexLock lock(&group_mutex_);
-  write_failed_ = !resumed.ok();
-  return resumed;
+rocksdb::Status StoreDb::Persist(const std::function<rocksdb::Status()>& write) {
+  rocksdb::Status status = write();
+  // After an error RocksDB refuses writes until Resume, which writes what is in memory to a table
+  // file and begins a new log: nothing relies on the log whose write or sync failed.
+  if (!status.ok() && db_->Resume().ok()) status = write();
+  return status;
 }
 
 absl::Status StoreDb::Sync() {
@@ -150,9 +145,14 @@ absl::Status StoreDb::SyncUpTo(int64_t target) {
     if (items_synced_ >= target) return absl::OkStatus();  // another thread's sync took them along
     target = items_written_;
   }
-  const rocksdb::Status status = db_->SyncWAL();
+  // Not SyncWAL, which knows nothing of an earlier error of the log: in the queue of the writes.
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  const rocksdb::Status status = Persist([&] {
+    rocksdb::WriteBatch empty;
+    return db_->Write(write, &empty);
+  });
   MutexLock lock(&group_mutex_);
-  write_failed_ |= !status.ok();
   if (status.ok()) items_synced_ = std::max(items_synced_, target);
   return Convert(status);
 }
@@ -191,7 +191,12 @@ absl::Status StoreDb::Scrub(std::span<const Family> families, const KeyRange& ra
   for (const Family family : families) {
     CHIMERA_RETURN_IF_ERROR(Convert(db_->CompactRange(compact, handle(family), &first, &last)));
   }
-  return absl::OkStatus();
+  // The manifest still says which keys the last compaction's inputs held. The next change of files
+  // begins a new one, so there is one.
+  CHIMERA_ASSIGN_OR_RETURN(const std::string meta, Get(Family::kMeta, kStoreMetaKey));
+  CHIMERA_RETURN_IF_ERROR(
+      Convert(db_->Put(rocksdb::WriteOptions(), ToSlice(kStoreMetaKey), ToSlice(meta))));
+  return Convert(db_->Flush(rocksdb::FlushOptions(), handle(Family::kMeta)));
 }
 
 absl::Status StoreDb::Convert(const rocksdb::Status& status) const {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -52,8 +53,8 @@ class StoreDb {
   std::unique_ptr<rocksdb::Iterator> Scan(Family family) const;
 
   // Atomic. With sync the batch and everything before it is on disk when OK returns; without, it
-  // counts as `items` unsynced items of the current group. After a full disk the next write tries
-  // to resume.
+  // counts as `items` unsynced items of the current group. When a disk was full and no longer is,
+  // writes go on.
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync, int64_t items);
   absl::Status Sync();
 
@@ -73,7 +74,8 @@ class StoreDb {
 
   absl::Status OpenDatabase();
   absl::Status RefuseOtherVersions(const rocksdb::Options& options, const std::string& folder);
-  absl::Status Resume();
+  // Calls write(); after a failure it resumes and calls it once more.
+  rocksdb::Status Persist(const std::function<rocksdb::Status()>& write);
   absl::Status SyncUpTo(int64_t target);
   void SyncGroups();  // the group commit's thread
   uint64_t SumProperty(const std::string& name) const;
@@ -89,7 +91,6 @@ class StoreDb {
   CondVar group_wakes_;
   int64_t items_written_ ABSL_GUARDED_BY(group_mutex_) = 0;
   int64_t items_synced_ ABSL_GUARDED_BY(group_mutex_) = 0;
-  bool write_failed_ ABSL_GUARDED_BY(group_mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(group_mutex_) = false;
   std::thread group_thread_;
 };

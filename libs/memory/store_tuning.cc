@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 
 #include <utility>
@@ -18,6 +19,16 @@ constexpr size_t kBlockCacheBytes = size_t{16} << 20;
 constexpr size_t kLogsTotalBytes = size_t{64} << 20;
 constexpr int kOpenFilesMax = 256;
 constexpr double kFilterBitsPerKey = 10;
+
+// StoreDb resumes with the next write and so says what is wrong until then. RocksDB's own recovery
+// looks at a full disk every five seconds and keeps Resume out meanwhile.
+class NoOwnRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
 
 }  // namespace
 
@@ -50,6 +61,8 @@ rocksdb::Options StoreDatabaseOptions(rocksdb::Env* env,
   // A manifest names the first and last key of files. A new one with every change of files means
   // that none names the keys of files that are gone.
   options.max_manifest_file_size = 1;
+  options.max_bgerror_resume_count = 0;
+  options.listeners.push_back(std::make_shared<NoOwnRecovery>());
   options.write_dbid_to_manifest = true;  // a restored store is the same store
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
