@@ -118,22 +118,22 @@ absl::StatusOr<int64_t> LocalMemory::Reset(const std::string& user) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
   const UserPointer memory = FindUser(user);
   if (memory == nullptr) return 0;
-  MutexLock write_lock(&memory->write_mutex);
-  Growth gone;
-  {
-    MutexLock lock(&memory->mutex);
-    gone = -memory->used;
-  }
   const KeyRange range = UserRange(user);
   constexpr Family kAllOfUser[] = {Family::kFacts,      Family::kSketches,  Family::kUsage,
                                    Family::kAbouts,     Family::kRelations, Family::kCases,
                                    Family::kGuidelines, Family::kSections};
-  rocksdb::WriteBatch batch;
-  for (const Family family : kAllOfUser) {
-    batch.DeleteRange(db_->handle(family), ToSlice(range.first), ToSlice(range.last));
-  }
-  CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), &batch, gone, {}));
+  Growth gone;
   {
+    MutexLock write_lock(&memory->write_mutex);
+    {
+      MutexLock lock(&memory->mutex);
+      gone = -memory->used;
+    }
+    rocksdb::WriteBatch batch;
+    for (const Family family : kAllOfUser) {
+      batch.DeleteRange(db_->handle(family), ToSlice(range.first), ToSlice(range.last));
+    }
+    CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), &batch, gone, {}));
     MutexLock lock(&memory->mutex);
     memory->facts = FactIndex();
     memory->relations = RelationTable();

@@ -179,26 +179,6 @@ void StoreDb::SyncGroups() {
   }
 }
 
-absl::Status StoreDb::Scrub(std::span<const Family> families, const KeyRange& range) {
-  MutexLock files_lock(&files_mutex_);
-  // All families: the log goes when none needs it any more.
-  CHIMERA_RETURN_IF_ERROR(
-      Convert(db_->Flush(rocksdb::FlushOptions(), {handles_.begin(), handles_.end()})));
-  rocksdb::CompactRangeOptions compact;
-  compact.exclusive_manual_compaction = false;
-  compact.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
-  const rocksdb::Slice first(range.first), last(range.last);
-  for (const Family family : families) {
-    CHIMERA_RETURN_IF_ERROR(Convert(db_->CompactRange(compact, handle(family), &first, &last)));
-  }
-  // The manifest still says which keys the last compaction's inputs held. The next change of files
-  // begins a new one, so there is one.
-  CHIMERA_ASSIGN_OR_RETURN(const std::string meta, Get(Family::kMeta, kStoreMetaKey));
-  CHIMERA_RETURN_IF_ERROR(
-      Convert(db_->Put(rocksdb::WriteOptions(), ToSlice(kStoreMetaKey), ToSlice(meta))));
-  return Convert(db_->Flush(rocksdb::FlushOptions(), handle(Family::kMeta)));
-}
-
 absl::Status StoreDb::Convert(const rocksdb::Status& status) const {
   return status.ok() ? absl::OkStatus() : FromRocksdb(options_.path, status);
 }

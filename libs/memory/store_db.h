@@ -59,7 +59,8 @@ class StoreDb {
   absl::Status Sync();
 
   // Rewrites the files that hold keys of range without their deleted records, and retires the log
-  // that held them. Deletions must be written before.
+  // that held them. Deletions must be written before. Calls that wait for another one are done
+  // together.
   absl::Status Scrub(std::span<const Family> families, const KeyRange& range);
   // See Memory::Backup. No Scrub runs beside it: a backup keeps files from going.
   absl::StatusOr<BackupReport> Backup(const std::string& folder, int keep);
@@ -70,6 +71,13 @@ class StoreDb {
   StoreFigures Figures();
 
  private:
+  struct ScrubRequest {
+    std::span<const Family> families;
+    const KeyRange& range;
+    bool done = false;
+    absl::Status status;
+  };
+
   explicit StoreDb(const LocalMemoryOptions& options);
 
   absl::Status OpenDatabase();
@@ -78,6 +86,8 @@ class StoreDb {
   rocksdb::Status Persist(const std::function<rocksdb::Status()>& write);
   absl::Status SyncUpTo(int64_t target);
   void SyncGroups();  // the group commit's thread
+  absl::Status ScrubAll(std::span<ScrubRequest* const> requests);
+  absl::Status CompactDeletions(Family family, const KeyRange& range);
   uint64_t SumProperty(const std::string& name) const;
 
   const LocalMemoryOptions options_;
@@ -85,8 +95,12 @@ class StoreDb {
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilies> handles_{};
 
-  Mutex files_mutex_;  // held by Scrub and Backup
-  Mutex sync_mutex_;   // one sync of the log at a time; taken before group_mutex_
+  Mutex files_mutex_;  // held by ScrubAll and Backup
+  Mutex scrub_mutex_;
+  CondVar scrub_wakes_;
+  bool scrubbing_ ABSL_GUARDED_BY(scrub_mutex_) = false;
+  std::vector<ScrubRequest*> scrubs_waiting_ ABSL_GUARDED_BY(scrub_mutex_);
+  Mutex sync_mutex_;  // one sync of the log at a time; taken before group_mutex_
   Mutex group_mutex_;
   CondVar group_wakes_;
   int64_t items_written_ ABSL_GUARDED_BY(group_mutex_) = 0;

@@ -206,11 +206,13 @@ absl::StatusOr<int64_t> LocalMemory::Forget(const std::string& user, const std::
   const UserPointer memory = FindUser(user);
   if (memory == nullptr) return 0;
   const uint64_t id = FactIdFromHex(fact_id);
-  MutexLock write_lock(&memory->write_mutex);
-  FactPlan plan(db_.get(), user, memory.get());
-  CHIMERA_ASSIGN_OR_RETURN(const bool found, plan.Erase(id));
-  if (!found) return 0;
-  CHIMERA_RETURN_IF_ERROR(CommitFacts(user, memory.get(), &plan, {}));
+  {
+    MutexLock write_lock(&memory->write_mutex);
+    FactPlan plan(db_.get(), user, memory.get());
+    CHIMERA_ASSIGN_OR_RETURN(const bool found, plan.Erase(id));
+    if (!found) return 0;
+    CHIMERA_RETURN_IF_ERROR(CommitFacts(user, memory.get(), &plan, {}));
+  }
   const std::string key = IdKey(user, id);
   CHIMERA_RETURN_IF_ERROR(db_->Scrub(kFactFamilies, {.first = key, .last = key}));
   return 1;
@@ -220,25 +222,25 @@ absl::StatusOr<int64_t> LocalMemory::ForgetAll(const std::string& user) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
   const UserPointer memory = FindUser(user);
   if (memory == nullptr) return 0;
-  MutexLock write_lock(&memory->write_mutex);
-  Growth gone;
-  {
-    MutexLock lock(&memory->mutex);
-    gone.facts = gone.entries = -memory->facts.facts();
-    for (const uint64_t id : memory->facts.Ids(0, static_cast<size_t>(memory->facts.facts()))) {
-      const FactHead& head = *memory->facts.Find(id);
-      gone.bytes -= FactBytes(user.size(), head.about_bytes, head.text_bytes);
-    }
-  }
   constexpr Family kFamiliesOfFacts[] = {Family::kFacts, Family::kSketches, Family::kUsage,
                                          Family::kAbouts};
   const KeyRange range = UserRange(user);
-  rocksdb::WriteBatch batch;
-  for (const Family family : kFamiliesOfFacts) {
-    batch.DeleteRange(db_->handle(family), ToSlice(range.first), ToSlice(range.last));
-  }
-  CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), &batch, gone, {}));
+  Growth gone;
   {
+    MutexLock write_lock(&memory->write_mutex);
+    {
+      MutexLock lock(&memory->mutex);
+      gone.facts = gone.entries = -memory->facts.facts();
+      for (const uint64_t id : memory->facts.Ids(0, static_cast<size_t>(memory->facts.facts()))) {
+        const FactHead& head = *memory->facts.Find(id);
+        gone.bytes -= FactBytes(user.size(), head.about_bytes, head.text_bytes);
+      }
+    }
+    rocksdb::WriteBatch batch;
+    for (const Family family : kFamiliesOfFacts) {
+      batch.DeleteRange(db_->handle(family), ToSlice(range.first), ToSlice(range.last));
+    }
+    CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), &batch, gone, {}));
     MutexLock lock(&memory->mutex);
     memory->facts = FactIndex();
   }

@@ -57,15 +57,20 @@ absl::StatusOr<int64_t> LocalMemory::Unrelate(const std::string& user,
   CHIMERA_RETURN_IF_ERROR(ValidatePattern(pattern));
   const UserPointer memory = FindUser(user);
   if (memory == nullptr) return 0;
-  MutexLock write_lock(&memory->write_mutex);
-  RelationPlan plan(db_.get(), user, memory.get());
-  plan.Erase(pattern);
-  if (plan.items() == 0) return 0;
-  CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), plan.batch(), plan.growth(), {}));
-  plan.Apply();
+  int64_t erased = 0;
+  {
+    MutexLock write_lock(&memory->write_mutex);
+    RelationPlan plan(db_.get(), user, memory.get());
+    plan.Erase(pattern);
+    if (plan.items() == 0) return 0;
+    CHIMERA_RETURN_IF_ERROR(Commit(user, memory.get(), plan.batch(), plan.growth(), {}));
+    plan.Apply();
+    erased = -plan.growth().relations;
+  }
   constexpr Family kFamiliesOfRelations[] = {Family::kRelations};
-  CHIMERA_RETURN_IF_ERROR(db_->Scrub(kFamiliesOfRelations, UserRange(user)));
-  return -plan.growth().relations;
+  const KeyRange range = UserRange(user);
+  CHIMERA_RETURN_IF_ERROR(db_->Scrub(kFamiliesOfRelations, range));
+  return erased;
 }
 
 }  // namespace chimera

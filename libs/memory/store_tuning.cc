@@ -57,7 +57,9 @@ rocksdb::Options StoreDatabaseOptions(rocksdb::Env* env,
   options.compression = rocksdb::kNoCompression;  // sketches do not compress
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.keep_log_file_num = 2;
-  options.max_background_jobs = 2;
+  options.max_background_jobs = 4;
+  // One change of the manifest for all families that are flushed together.
+  options.atomic_flush = true;
   // A manifest names the first and last key of files. A new one with every change of files means
   // that none names the keys of files that are gone.
   options.max_manifest_file_size = 1;
