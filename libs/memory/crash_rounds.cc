@@ -147,7 +147,7 @@ absl::StatusOr<CrashRoundsReport> RunCrashRounds(const CrashRoundsOptions& optio
   const PhiloxStream random(options.seed, RngPurpose::kMemoryDrop, 2);
   for (int round = 0; round < options.rounds; ++round) {
     const float draw = random.Uniform(static_cast<uint64_t>(round));
-    const int kill_ms = static_cast<int>(5 + 400 * draw);
+    const int kill_ms = static_cast<int>(5 + 700 * draw);
     CHIMERA_ASSIGN_OR_RETURN(const std::string output, RunAndKill(options, round, kill_ms));
     oracle.Read(output, round);
     CHIMERA_ASSIGN_OR_RETURN(const auto memory, LocalMemory::Open({.path = options.store}));

@@ -1,15 +1,17 @@
 // The kill -9 test with as many rounds as wanted. Usage: memory_crash_rounds STORE ROUNDS SEED
 // STORE is a folder to be made; it and its backups are removed at the end.
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "memory/crash_rounds.h"
 #include "memory/test_store.h"
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
+  chimera::CrashRoundsOptions options{.driver = CHIMERA_CRASH_WRITER};
+  if (argc != 4 || !absl::SimpleAtoi(argv[2], &options.rounds) ||
+      !absl::SimpleAtoi(argv[3], &options.seed)) {
     std::fprintf(stderr, "usage: memory_crash_rounds STORE ROUNDS SEED\n");
     return 2;
   }
@@ -25,10 +27,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::printf("seed %s\n", argv[3]);
-  const auto report = chimera::RunCrashRounds({.driver = CHIMERA_CRASH_WRITER,
-                                               .store = store,
-                                               .rounds = std::atoi(argv[2]),
-                                               .seed = std::strtoull(argv[3], nullptr, 10)});
+  options.store = store;
+  const auto report = chimera::RunCrashRounds(options);
   std::filesystem::remove_all(store);
   std::filesystem::remove_all(store + ".backup");
   if (!report.ok()) {

@@ -2,6 +2,7 @@
 // kills it. A second thread backs the store up. Usage: memory_crash_writer STORE SEED ROUND
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -38,8 +39,8 @@ void Announce(const std::string& what, Call call) {
   std::vector<int> there;
   for (int i = 0;; ++i) {
     const uint32_t draw = random.Word(static_cast<uint64_t>(i));
-    if (draw % 12 == 0 && !there.empty()) {
-      const size_t at = draw / 12 % there.size();
+    if (draw % 24 == 0 && !there.empty()) {
+      const size_t at = draw / 24 % there.size();
       const std::string text = absl::StrCat("round ", round, " wrote fact ", there[at]);
       Announce(absl::StrCat("forget ", there[at]),
                [&] { return memory->Forget("ada", FactIdToHex(FactIdOf("ada", text))).status(); });
@@ -67,6 +68,7 @@ int Main(const std::string& store, uint64_t seed, const std::string& round) {
     for (int i = 0;; ++i) {
       Announce(absl::StrCat("backup ", i),
                [&] { return (*memory)->Backup(store + ".backup", 2).status(); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));  // a Forget waits for a backup
     }
   });
   const auto stream = static_cast<uint32_t>(std::strtoul(round.c_str(), nullptr, 10));

@@ -8,6 +8,13 @@
 #include "memory/record_codec.h"
 
 namespace chimera {
+namespace {
+
+bool IsNoneOrDamaged(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsDataLoss(status);
+}
+
+}  // namespace
 
 FactPlan::FactPlan(StoreDb* db, const std::string& user, UserMemory* memory)
     : db_(db), user_(user), memory_(memory), batch_(rocksdb::BytewiseComparator(), 0, true) {}
@@ -35,7 +42,7 @@ absl::StatusOr<RememberedFact> FactPlan::Add(const FactToStore& fact) {
   const uint64_t id = FactIdOf(user_, fact.fact.text);
   const std::string key = IdKey(user_, id);
   const auto value = Get(Family::kFacts, key);
-  if (!value.ok() && !absl::IsNotFound(value.status())) return value.status();
+  if (!value.ok() && !IsNoneOrDamaged(value.status())) return value.status();
   if (value.ok()) {
     auto stored = DecodeFact(key, *value);
     if (stored.ok() && stored->text != fact.fact.text) {
@@ -147,7 +154,7 @@ absl::StatusOr<bool> FactPlan::Erase(uint64_t id) {
   const auto value = Get(Family::kFacts, key);
   const std::optional<FactHead> head = HeadOf(id);
   if (absl::IsNotFound(value.status()) && !head.has_value()) return false;
-  if (!value.ok() && !absl::IsNotFound(value.status())) return value.status();
+  if (!value.ok() && !IsNoneOrDamaged(value.status())) return value.status();
   const auto record =
       value.ok() ? DecodeFact(key, *value) : absl::StatusOr<FactRecord>(value.status());
   CHIMERA_RETURN_IF_ERROR(record.ok() ? EraseAbout(id, record->about) : EraseAboutsOf(id));

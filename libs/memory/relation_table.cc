@@ -90,6 +90,7 @@ void RelationTable::Put(const Triple& triple) {
   fresh_.insert(std::lower_bound(fresh_.begin(), fresh_.end(), triple, Before), triple);
   if (fresh_.size() < kFreshMax) return;
   const auto middle = static_cast<std::ptrdiff_t>(run_.size());
+  run_.reserve(run_.size() + fresh_.size());  // exactly, not the next power of two
   run_.insert(run_.end(), fresh_.begin(), fresh_.end());
   std::inplace_merge(run_.begin(), run_.begin() + middle, run_.end(), Before);
   fresh_.clear();

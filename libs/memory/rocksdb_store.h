@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -142,6 +143,14 @@ class LocalMemory : public Memory {
                             std::span<const MemoryRecord> records, const WriteTerms& terms);
   absl::Status WriteSection(const std::string& user, const std::string& name,
                             const MemorySection& section, const WriteTerms& terms);
+  using Receive = std::function<absl::Status(std::string_view)>;
+  absl::Status ExportFacts(const std::string& user, const Receive& receive);
+  absl::Status ExportRelations(const std::string& user, const Receive& receive);
+  absl::Status ExportRecords(const std::string& user, RecordClass record_class,
+                             const Receive& receive);
+  absl::Status ExportSections(const std::string& user, const Receive& receive);
+  // Counts a damaged record that an export leaves out; always OK.
+  absl::Status SkipInExport(const std::string& user, Family family, const absl::Status& fault);
   absl::Status StoreLine(const std::string& user, std::string_view line);
   void CountCorrupt(const std::string& what, const absl::Status& fault);
 

@@ -2,11 +2,10 @@
 // STORE is a folder to be made; it is removed at the end. Fails when a call takes over a second or
 // memory grows by more than a tenth.
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "memory/soak.h"
 #include "memory/test_store.h"
 
@@ -51,13 +50,9 @@ int main(int argc, char** argv) {
   chimera::SoakOptions options;
   bool good = argc >= 4 && argc % 2 == 0;
   for (int i = 2; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--seconds") == 0) {
-      options.seconds = std::atof(argv[i + 1]);
-    } else if (std::strcmp(argv[i], "--clients") == 0) {
-      options.clients = std::atoi(argv[i + 1]);
-    } else {
-      good = false;
-    }
+    const std::string flag = argv[i];
+    good &= (flag == "--seconds" && absl::SimpleAtod(argv[i + 1], &options.seconds)) ||
+            (flag == "--clients" && absl::SimpleAtoi(argv[i + 1], &options.clients));
   }
   if (!good || !(options.seconds > 0) || options.clients < 1 || std::filesystem::exists(argv[1])) {
     std::fprintf(stderr,

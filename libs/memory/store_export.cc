@@ -34,71 +34,89 @@ absl::StatusOr<uint64_t> IdOf(std::string_view key) {
 
 }  // namespace
 
-absl::Status LocalMemory::Export(const std::string& user,
-                                 const std::function<absl::Status(std::string_view)>& receive) {
+absl::Status LocalMemory::Export(const std::string& user, const Receive& receive) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
-  // A damaged record is counted and left out.
-  const auto skip = [this, &user](Family family, const absl::Status& fault) {
-    CountCorrupt(absl::StrCat("an item of user ", user, " in ", FamilyName(family)), fault);
-    return absl::OkStatus();
-  };
-  CHIMERA_RETURN_IF_ERROR(
-      ForEach(*db_, Family::kFacts, user, [&](std::string_view key, std::string_view value) {
-        auto record = DecodeFact(key, value);
-        const auto id = IdOf(key);
-        if (!record.ok() || !id.ok()) {
-          return skip(Family::kFacts, record.ok() ? id.status() : record.status());
-        }
-        const UsageRecord usage = ReadUsage(user, *id);
-        ExportedFact item{.uses = usage.uses, .created_ms = record->head.created_ms};
-        item.fact.text = std::move(record->text);
-        item.fact.about = std::move(record->about);
-        item.fact.source = record->head.source;
-        item.fact.weight = usage.weight;
-        item.fact.tags = record->head.tags;
-        return receive(ExportLine(item));
-      }));
+  CHIMERA_RETURN_IF_ERROR(ExportFacts(user, receive));
+  CHIMERA_RETURN_IF_ERROR(ExportRelations(user, receive));
+  CHIMERA_RETURN_IF_ERROR(ExportRecords(user, RecordClass::kCase, receive));
+  CHIMERA_RETURN_IF_ERROR(ExportRecords(user, RecordClass::kGuideline, receive));
+  return ExportSections(user, receive);
+}
+
+absl::Status LocalMemory::SkipInExport(const std::string& user, Family family,
+                                       const absl::Status& fault) {
+  CountCorrupt(absl::StrCat("an item of user ", user, " in ", FamilyName(family)), fault);
+  return absl::OkStatus();
+}
+
+absl::Status LocalMemory::ExportFacts(const std::string& user, const Receive& receive) {
+  return ForEach(*db_, Family::kFacts, user, [&](std::string_view key, std::string_view value) {
+    auto record = DecodeFact(key, value);
+    const auto id = IdOf(key);
+    if (!record.ok()) return SkipInExport(user, Family::kFacts, record.status());
+    if (!id.ok()) return SkipInExport(user, Family::kFacts, id.status());
+    const UsageRecord usage = ReadUsage(user, *id);
+    ExportedFact item{.uses = usage.uses, .created_ms = record->head.created_ms};
+    item.fact.text = std::move(record->text);
+    item.fact.about = std::move(record->about);
+    item.fact.source = record->head.source;
+    item.fact.weight = usage.weight;
+    item.fact.tags = record->head.tags;
+    return receive(ExportLine(item));
+  });
+}
+
+absl::Status LocalMemory::ExportRelations(const std::string& user, const Receive& receive) {
+  constexpr Family kFamily = Family::kRelations;
   std::unordered_map<uint32_t, std::string> names;  // they come before their triples
-  CHIMERA_RETURN_IF_ERROR(
-      ForEach(*db_, Family::kRelations, user, [&](std::string_view key, std::string_view value) {
-        const auto split = SplitUserKey(key);
-        const auto parts = split.ok() ? DecodeRelationKey(split->rest) : split.status();
-        if (!parts.ok()) return skip(Family::kRelations, parts.status());
-        if (parts->is_name) {
-          auto name = DecodeName(key, value);
-          if (!name.ok()) return skip(Family::kRelations, name.status());
-          names[parts->name_id] = *std::move(name);
-          return absl::OkStatus();
-        }
-        const auto record = DecodeTriple(key, value);
-        if (!record.ok()) return skip(Family::kRelations, record.status());
-        if (!names.contains(parts->subject) || !names.contains(parts->predicate) ||
-            !names.contains(parts->object)) {
-          return skip(Family::kRelations, absl::DataLossError("relation without its name"));
-        }
-        return receive(
-            ExportLine(ExportedRelation{.relation = {names[parts->subject], names[parts->predicate],
-                                                     names[parts->object], record->weight},
-                                        .source = record->source}));
-      }));
-  for (const RecordClass record_class : {RecordClass::kCase, RecordClass::kGuideline}) {
-    const Family family = record_class == RecordClass::kCase ? Family::kCases : Family::kGuidelines;
-    CHIMERA_RETURN_IF_ERROR(
-        ForEach(*db_, family, user, [&](std::string_view key, std::string_view value) {
-          const auto id = IdOf(key);
-          const auto body = Unseal(family, key, value, 2);
-          if (!id.ok() || !body.ok()) return skip(family, id.ok() ? body.status() : id.status());
-          return receive(ExportLine(
-              ExportedRecord{.record_class = record_class,
-                             .record = {.id = *id, .bytes = std::string(body->substr(1))}}));
-        }));
-  }
+  return ForEach(*db_, kFamily, user, [&](std::string_view key, std::string_view value) {
+    const auto split = SplitUserKey(key);
+    const auto parts = split.ok() ? DecodeRelationKey(split->rest) : split.status();
+    if (!parts.ok()) return SkipInExport(user, kFamily, parts.status());
+    if (parts->is_name) {
+      auto name = DecodeName(key, value);
+      if (!name.ok()) return SkipInExport(user, kFamily, name.status());
+      names[parts->name_id] = *std::move(name);
+      return absl::OkStatus();
+    }
+    const auto record = DecodeTriple(key, value);
+    if (!record.ok()) return SkipInExport(user, kFamily, record.status());
+    ExportedRelation item{.source = record->source};
+    item.relation.weight = record->weight;
+    const std::pair<uint32_t, std::string*> ends[] = {{parts->subject, &item.relation.subject},
+                                                      {parts->predicate, &item.relation.predicate},
+                                                      {parts->object, &item.relation.object}};
+    for (const auto& [id, name] : ends) {
+      const auto found = names.find(id);
+      if (found == names.end()) {
+        return SkipInExport(user, kFamily, absl::DataLossError("relation without its name"));
+      }
+      *name = found->second;
+    }
+    return receive(ExportLine(item));
+  });
+}
+
+absl::Status LocalMemory::ExportRecords(const std::string& user, RecordClass record_class,
+                                        const Receive& receive) {
+  const Family family = record_class == RecordClass::kCase ? Family::kCases : Family::kGuidelines;
+  return ForEach(*db_, family, user, [&](std::string_view key, std::string_view value) {
+    const auto id = IdOf(key);
+    const auto body = Unseal(family, key, value, 2);
+    if (!id.ok()) return SkipInExport(user, family, id.status());
+    if (!body.ok()) return SkipInExport(user, family, body.status());
+    return receive(
+        ExportLine(ExportedRecord{.record_class = record_class,
+                                  .record = {.id = *id, .bytes = std::string(body->substr(1))}}));
+  });
+}
+
+absl::Status LocalMemory::ExportSections(const std::string& user, const Receive& receive) {
   return ForEach(*db_, Family::kSections, user, [&](std::string_view key, std::string_view value) {
     const auto split = SplitUserKey(key);
     const auto body = Unseal(Family::kSections, key, value, 1 + 8);
-    if (!split.ok() || !body.ok()) {
-      return skip(Family::kSections, split.ok() ? body.status() : split.status());
-    }
+    if (!split.ok()) return SkipInExport(user, Family::kSections, split.status());
+    if (!body.ok()) return SkipInExport(user, Family::kSections, body.status());
     return receive(ExportLine(ExportedSection{
         .name = std::string(split->rest),
         .section = {.epoch = GetInt(*body, 1, 8), .bytes = std::string(body->substr(9))}}));

@@ -7,7 +7,8 @@
 namespace chimera {
 namespace {
 
-constexpr int64_t kCountLimit = int64_t{1} << 40;
+constexpr int64_t kCountLimit = int64_t{1} << 31;
+constexpr int64_t kBytesLimit = int64_t{1} << 40;
 constexpr int64_t kGroupMsLimit = 10'000;
 constexpr int64_t kGroupItemsLimit = 1'000'000;
 
@@ -34,11 +35,11 @@ absl::Status ValidateStoreOptions(const LocalMemoryOptions& options) {
       {"facts_max", options.facts_max, 1, kMemoryFactsMaxLimit},
       {"facts_per_user_max", options.facts_per_user_max, 1, kMemoryFactsMaxLimit},
       {"quota.entries_max", quota.entries_max, 1, kCountLimit},
-      {"quota.bytes_max", quota.bytes_max, 1, kCountLimit},
+      {"quota.bytes_max", quota.bytes_max, 1, kBytesLimit},
       {"quota.write_burst", quota.write_burst, kItemsPerCallMax, kCountLimit},
       {"ceilings.users", options.ceilings.users, 1, kCountLimit},
       {"ceilings.relations", options.ceilings.relations, 1, kCountLimit},
-      {"ceilings.bytes", options.ceilings.bytes, 1, kCountLimit},
+      {"ceilings.bytes", options.ceilings.bytes, 1, kBytesLimit},
       {"group_commit.max_ms", options.group_commit.max_ms, 1, kGroupMsLimit},
       {"group_commit.max_items", options.group_commit.max_items, 1, kGroupItemsLimit},
   };
