@@ -116,7 +116,8 @@ TEST_F(StoreExport, BadLinesAreRefusedByNumber) {
       R"({"kind":"fact","text":"x"})",                            // 15
       R"({"kind":"case","id":"0000000000000001","bytes":"%%"})",  // 16
       R"({"kind":"section","name":"s","epoch":-1,"bytes":""})",   // 17
-      R"({"kind":"relation","subject":"a","predicate":"b","object":"c","weight":2,"source":"user"})",
+      R"({"kind":"relation","subject":"a","predicate":"b","object":"c",)"
+      R"("weight":2,"source":"user"})",
       std::string(kImportLineBytesMax + 1, ' '),  // 19
       std::string(kImportLineBytesMax, '['),      // 20
       fact("second"),                             // 21
