@@ -1,26 +1,27 @@
-// The sketches of one user's facts in main memory, for Recall. This class is the seam to the
-// search: what stands behind it may change, its answers may not. Each user has an index, so that no
-// request can see or time another user's facts.
+// The facts of one user in main memory, for Recall: their sketches in an index of the user's own,
+// so that no request can see or time another user's facts.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "hdc/hypervector.h"
+#include "hdc/search_policy.h"
+#include "hdc/sketch_index.h"
 #include "memory/fact_record.h"
 
 namespace chimera {
 
-// One KiB for each fact (in slabs that are reused but not given back) and about 80 bytes of
-// bookkeeping. Thread-compatible.
+// How near a fact has to be so that the tables find it with kRecallWanted (SearchPolicy).
+inline constexpr double kRecallDistance = 0.30;
+inline constexpr double kRecallWanted = 0.95;
+
+// One KiB for each fact, about 80 bytes of bookkeeping and, from 4,096 facts on, the tables of
+// SketchIndex. Thread-compatible.
 class FactIndex {
  public:
-  struct Match {
-    int distance;  // Hamming
-    uint64_t id;
-  };
+  FactIndex();
 
   // Replaces the entry when the fact is there already.
   void Insert(uint64_t id, const FactHead& head, const HyperVector& sketch);
@@ -29,35 +30,25 @@ class FactIndex {
 
   // Null when it is not there; valid until the next change.
   const FactHead* Find(uint64_t id) const;
-  // The k nearest facts with a tag in tags_any (0: all facts), ordered by (distance, id).
-  std::vector<Match> Nearest(const HyperVector& query, int k, uint32_t tags_any) const;
+  // The k nearest facts with a tag in tags_any (0: all facts), ordered by (distance, id). Exact,
+  // but for this: where looking at all facts would cost more, a fact nearer than kRecallDistance
+  // may be missed, one in twenty at that distance and hardly any at half of it, if k others are as
+  // near.
+  std::vector<SketchMatch> Nearest(const HyperVector& query, int k, uint32_t tags_any) const;
   // At most limit ids from first_id on, in order.
   std::vector<uint64_t> Ids(uint64_t first_id, size_t limit) const;
 
-  int64_t facts() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t facts() const { return static_cast<int64_t>(heads_.size()); }
   int64_t user_facts() const { return user_facts_; }  // of Source::kUser
   int64_t text_bytes() const { return text_bytes_; }
 
  private:
-  struct Entry {
-    uint64_t id;
-    uint32_t slot;
-    FactHead head;
-  };
-  static constexpr uint32_t kSlabVectors = 16;
+  std::vector<SketchMatch> NearestTagged(const HyperVector& query, int k, uint32_t tags_any) const;
 
-  HyperVector& Slot(uint32_t slot) const {
-    return slabs_[slot / kSlabVectors][slot % kSlabVectors];
-  }
-  uint32_t TakeSlot();
-
-  // In order of arrival, which is the order of slots unless facts were erased: Nearest then reads
-  // memory front to back, at twice the speed of an order by id.
-  std::vector<Entry> entries_;
-  std::unordered_map<uint64_t, uint32_t> index_of_;  // id -> place in entries_
-  std::vector<std::unique_ptr<HyperVector[]>> slabs_;
-  std::vector<uint32_t> free_slots_;
-  uint32_t used_slots_ = 0;  // slots ever handed out
+  SketchIndex sketches_;
+  absl::flat_hash_map<uint64_t, FactHead> heads_;
+  SearchPolicy policy_;       // for the present number of facts
+  int64_t policy_facts_ = 0;  // when it was chosen
   int64_t user_facts_ = 0;
   int64_t text_bytes_ = 0;
 };

@@ -131,6 +131,33 @@ TEST(FactIndex, NearestEqualsSortingEverything) {
   EXPECT_EQ(index.Ids(0, 10000).size(), all.size());
 }
 
+// With tables: what is near is found by them, what is far by looking at everything.
+TEST(FactIndex, AManyFactsIndexFindsTheNearAndTheFar) {
+  const FeatureCodebook codebook;
+  FactIndex index;
+  constexpr uint64_t kFacts = 3 * SketchIndex::kTablesFrom;
+  for (uint64_t n = 0; n < kFacts; ++n) index.Insert(n, {.text_bytes = 1}, codebook.Code(n));
+  int found = 0;
+  for (uint64_t n = 0; n < 100; ++n) {
+    HyperVector query = codebook.Code(n * 97);
+    for (int i = 0; i < kHyperBits / 5; ++i) {
+      const int bit = static_cast<int>((n * 7919 + static_cast<uint64_t>(i) * 5) % kHyperBits);
+      query.words[bit / 64] ^= uint64_t{1} << (bit % 64);
+    }
+    const auto near = index.Nearest(query, 1, 0);
+    found += near.size() == 1 && near[0].id == n * 97;
+    const auto far = index.Nearest(codebook.Code(kFacts + n), 4, 0);
+    ASSERT_EQ(far.size(), 4u);
+    if (n > 0) continue;  // all of them once
+    int least = kHyperBits;
+    for (uint64_t m = 0; m < kFacts; ++m) {
+      least = std::min(least, Hamming(codebook.Code(kFacts), codebook.Code(m)));
+    }
+    EXPECT_EQ(far[0].distance, least);
+  }
+  EXPECT_GE(found, 99) << "a fifth of the bits differ";
+}
+
 TEST(FactIndex, CountsFollowInsertsAndErasures) {
   const FeatureCodebook codebook;
   FactIndex index;

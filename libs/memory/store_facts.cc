@@ -64,13 +64,13 @@ absl::StatusOr<std::vector<RecalledFact>> LocalMemory::RecallOne(const std::stri
                                                                  const std::string& query,
                                                                  const RecallOptions& options) {
   CHIMERA_ASSIGN_OR_RETURN(const HyperVector sketch, Sketch(query));
-  std::vector<FactIndex::Match> matches;
+  std::vector<SketchMatch> matches;
   {
     MutexLock lock(&memory->mutex);
     matches = memory->facts.Nearest(sketch, options.k, options.tags_any);
   }
   std::vector<RecalledFact> facts;
-  for (const FactIndex::Match& match : matches) {
+  for (const SketchMatch& match : matches) {
     if (Similarity(match.distance) < options.similarity_min) break;
     const std::string key = IdKey(user, match.id);
     const auto value = db_->Get(Family::kFacts, key);
