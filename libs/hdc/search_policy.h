@@ -32,11 +32,11 @@ double ExpectedRecall(const SearchPolicy& policy, double distance);
 // memory`. They are constants and not measured at start, so that the same question is answered in
 // the same way everywhere (DESIGN D20); only their ratios matter.
 struct SearchCosts {
-  double scan_vector = 85;  // the next vector of a scan
-  double query = 1000;      // the buckets of a query, the answer
-  double look = 45;         // a bucket
-  double meet = 4;          // an entry of a bucket
-  double rank = 110;        // a candidate's distance
+  double scan_vector = 105;  // the next vector of a scan
+  double query = 1000;       // the buckets of a query, the answer
+  double look = 75;          // a bucket
+  double meet = 4;           // an entry of a bucket
+  double rank = 225;         // a candidate's distance
 };
 
 // Expected nanoseconds of a search among n unrelated vectors.

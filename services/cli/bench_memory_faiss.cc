@@ -12,8 +12,9 @@
 
 namespace chimera {
 
-FaissPeer::FaissPeer(std::unique_ptr<faiss::IndexBinary> peer, const SketchIndex& index)
-    : peer_(std::move(peer)) {
+FaissPeer::FaissPeer(std::unique_ptr<faiss::IndexBinary> peer, faiss::IndexBinaryMultiHash* hash,
+                     const SketchIndex& index)
+    : peer_(std::move(peer)), hash_(hash) {
   omp_set_num_threads(1);
   for (uint64_t id = 0; id < index.size(); ++id) {
     peer_->add(1, reinterpret_cast<const uint8_t*>(index.Find(id)->words.data()));
@@ -24,19 +25,18 @@ FaissPeer::~FaissPeer() = default;
 
 std::unique_ptr<FaissPeer> FaissPeer::Flat(const SketchIndex& index) {
   return std::unique_ptr<FaissPeer>(
-      new FaissPeer(std::make_unique<faiss::IndexBinaryFlat>(kHyperBits), index));
+      new FaissPeer(std::make_unique<faiss::IndexBinaryFlat>(kHyperBits), nullptr, index));
 }
 
 std::unique_ptr<FaissPeer> FaissPeer::MultiHash(const SketchIndex& index, int hashes, int bits) {
-  return std::unique_ptr<FaissPeer>(new FaissPeer(
-      std::make_unique<faiss::IndexBinaryMultiHash>(kHyperBits, hashes, bits), index));
+  auto peer = std::make_unique<faiss::IndexBinaryMultiHash>(kHyperBits, hashes, bits);
+  faiss::IndexBinaryMultiHash* const hash = peer.get();
+  return std::unique_ptr<FaissPeer>(new FaissPeer(std::move(peer), hash, index));
 }
 
 PeerRun FaissPeer::Run(const NearQueries& queries, int flips) const {
   constexpr int kNearest = 8;
-  if (auto* const hash = dynamic_cast<faiss::IndexBinaryMultiHash*>(peer_.get())) {
-    hash->nflip = flips;
-  }
+  if (hash_ != nullptr) hash_->nflip = flips;
   const auto n = static_cast<int64_t>(queries.queries.size());
   std::vector<int32_t> distances(queries.queries.size() * kNearest);
   std::vector<faiss::Index::idx_t> ids(distances.size());

@@ -12,7 +12,8 @@
 
 namespace faiss {
 struct IndexBinary;
-}
+struct IndexBinaryMultiHash;
+}  // namespace faiss
 
 namespace chimera {
 
@@ -33,9 +34,12 @@ class FaissPeer {
   PeerRun Run(const NearQueries& queries, int flips) const;
 
  private:
-  FaissPeer(std::unique_ptr<faiss::IndexBinary> peer, const SketchIndex& index);
+  // hash is the peer itself, or null.
+  FaissPeer(std::unique_ptr<faiss::IndexBinary> peer, faiss::IndexBinaryMultiHash* hash,
+            const SketchIndex& index);
 
   std::unique_ptr<faiss::IndexBinary> peer_;
+  faiss::IndexBinaryMultiHash* const hash_;
 };
 
 // "1.7.3"

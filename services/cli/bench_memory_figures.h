@@ -42,12 +42,13 @@ struct PeerFigures {
 };
 
 struct BuildFigure {
-  double insert_us = 0;        // the mean over all vectors
-  double insert_worst_us = 0;  // the slowest single one
-  size_t index_bytes = 0;      // SketchIndex::MemoryBytes
-  size_t relation_bytes = 0;   // 500,000 of 16 bytes, and their offsets by vector
-  size_t metadata_bytes = 0;   // 64 bytes a vector
-  size_t rss_bytes = 0;        // of the process with nothing but the index
+  double insert_us = 0;       // the mean over all vectors
+  double insert_cpu_us = 0;   // of it on the processor, without what other programs took
+  Spread insert_batch_us;     // means of 1,000 inserts
+  size_t index_bytes = 0;     // SketchIndex::MemoryBytes
+  size_t relation_bytes = 0;  // 500,000 of 16 bytes, and their offsets by vector
+  size_t metadata_bytes = 0;  // 64 bytes a vector
+  size_t rss_bytes = 0;       // of the process with nothing but the index
   size_t accounted_bytes() const { return index_bytes + relation_bytes + metadata_bytes; }
 };
 
