@@ -274,7 +274,7 @@ TEST(EntityTable, BytesRoundTrip) {
 }
 
 TEST(EntityTable, WrongBytesAreErrors) {
-  const std::string bytes = Example(20).Encode();
+  const std::string bytes = Example(9).Encode();
   for (size_t n = 0; n < bytes.size(); ++n) {
     EXPECT_FALSE(EntityTable::Decode(Bytes(bytes.substr(0, n)), &Codes()).ok()) << n;
   }
@@ -285,7 +285,7 @@ TEST(EntityTable, WrongBytesAreErrors) {
   EXPECT_EQ(EntityTable::Decode(Bytes(bytes), &others).status().message(),
             "entity table: the digest is not that of the terms and these codes");
   // A flipped bit is refused, or is one that changes no term: the order of slots, a pin.
-  const EntityVector digest = Example(20).digest();
+  const EntityVector digest = Example(9).digest();
   int taken = 0;
   for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
     std::string bad = bytes;
