@@ -23,16 +23,6 @@ constexpr int kKernelRadius = 2800;
 constexpr double kKernelWidth = 200;
 constexpr double kTemperature = 0.2;
 
-uint64_t CaseId(const HyperVector& sketch, std::string_view plan, std::string_view tags) {
-  std::string bytes;
-  for (const uint8_t byte : ToBytes(sketch)) bytes.push_back(static_cast<char>(byte));
-  bytes.push_back(static_cast<char>(plan.size() & 0xFF));
-  bytes.push_back(static_cast<char>(plan.size() >> 8));
-  bytes += plan;
-  bytes += tags;
-  return Xxh3(bytes);
-}
-
 absl::Status CheckOutcome(double r) {
   if (Within(r, 0, 1)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("outcome ", r, " is outside 0..1"));
@@ -62,6 +52,16 @@ absl::StatusOr<std::string> Unpadded(const RecordReader& in, const char* what,
 }
 
 }  // namespace
+
+uint64_t CaseIdOf(const HyperVector& sketch, std::string_view plan, std::string_view tags) {
+  std::string bytes;
+  for (const uint8_t byte : ToBytes(sketch)) bytes.push_back(static_cast<char>(byte));
+  bytes.push_back(static_cast<char>(plan.size() & 0xFF));
+  bytes.push_back(static_cast<char>(plan.size() >> 8));
+  bytes += plan;
+  bytes += tags;
+  return Xxh3(bytes);
+}
 
 std::string EncodeCase(const EpisodicCase& c) {
   RecordWriter out;
@@ -94,7 +94,7 @@ absl::StatusOr<EpisodicCase> DecodeCase(std::string_view bytes) {
   if (!Within(c.q, 0, 1)) return in.OutOfRange("q", c.q, 0, 1);
   if (!Within(c.reward_ema, 0, 1)) return in.OutOfRange("reward_ema", c.reward_ema, 0, 1);
   if (c.n == 0) return in.Fault("it has no outcome");
-  c.id = CaseId(c.sketch, c.plan, c.tags);
+  c.id = CaseIdOf(c.sketch, c.plan, c.tags);
   return c;
 }
 
@@ -186,7 +186,7 @@ absl::StatusOr<bool> EpisodicCases::Insert(const HyperVector& sketch, std::strin
         absl::StrCat("tags of ", tags.size(), " bytes; a case has at most ", kCaseTagsBytesMax));
   }
   if (std::abs(r - 0.5) <= options_.insert_margin) return false;
-  const uint64_t id = CaseId(sketch, plan, tags);
+  const uint64_t id = CaseIdOf(sketch, plan, tags);
   if (Find(id) != nullptr) return false;
   EpisodicCase fresh{.id = id,
                      .sketch = sketch,
@@ -206,6 +206,13 @@ absl::StatusOr<bool> EpisodicCases::Insert(const HyperVector& sketch, std::strin
     cases_[weakest] = std::move(fresh);
     ++counters_.evicted;
   }
+  return true;
+}
+
+bool EpisodicCases::Restore(EpisodicCase c) {
+  if (cases_.size() >= static_cast<size_t>(options_.cases_max)) return false;
+  outcomes_of_all_ += c.n;
+  cases_.push_back(std::move(c));
   return true;
 }
 

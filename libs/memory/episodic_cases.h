@@ -46,6 +46,8 @@ struct EpisodicCase {
 std::string EncodeCase(const EpisodicCase& c);
 // DATA_LOSS naming the fault.
 absl::StatusOr<EpisodicCase> DecodeCase(std::string_view bytes);
+// What EpisodicCase::id is.
+uint64_t CaseIdOf(const HyperVector& sketch, std::string_view plan, std::string_view tags);
 
 // A case as it was chosen.
 struct CaseChoice {
@@ -86,6 +88,10 @@ class EpisodicCases {
   // The same sketch, plan and tags again are no new case. INVALID_ARGUMENT: sizes, r.
   absl::StatusOr<bool> Insert(const HyperVector& sketch, std::string_view plan,
                               std::string_view tags, double r, uint32_t now_s);
+
+  // Takes a case in as it was kept elsewhere (DecodeCase), without judging it; its id must not be
+  // there yet. False when no room is left.
+  bool Restore(EpisodicCase c);
 
   // Null when absent; valid until the next Insert.
   const EpisodicCase* Find(uint64_t id) const;

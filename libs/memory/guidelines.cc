@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -18,14 +19,6 @@ namespace {
 constexpr std::string_view kMagic = "CHGUIDE1";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kFixedBytes = 2 * kHyperBytes + 24;  // of a guideline without its text
-
-uint64_t GuidelineId(const HyperVector& trigger, const HyperVector& action) {
-  std::string bytes;
-  for (const HyperVector* vector : {&trigger, &action}) {
-    for (const uint8_t byte : ToBytes(*vector)) bytes.push_back(static_cast<char>(byte));
-  }
-  return Xxh3(bytes);
-}
 
 absl::Status CheckText(std::string_view text) {
   if (text.size() > kGuidelineTextBytesMax) {
@@ -46,6 +39,14 @@ const char* GuidelineActionName(GuidelineAction action) {
                                                             "ask_user",          "raise_loops",
                                                             "lower_temperature", "force_grammar"};
   return kNames[static_cast<size_t>(action)];
+}
+
+uint64_t GuidelineIdOf(const HyperVector& trigger, const HyperVector& action) {
+  std::string bytes;
+  for (const HyperVector* vector : {&trigger, &action}) {
+    for (const uint8_t byte : ToBytes(*vector)) bytes.push_back(static_cast<char>(byte));
+  }
+  return Xxh3(bytes);
 }
 
 ActionCodes::ActionCodes(const FeatureCodebook& codebook) {
@@ -83,7 +84,7 @@ absl::StatusOr<bool> Guidelines::Learn(const HyperVector& context, GuidelineActi
                   .action = Bind(context, codes_->code(action)),
                   .text = std::string(text),
                   .created = retrievals_};
-  fresh.id = GuidelineId(fresh.trigger, fresh.action);
+  fresh.id = GuidelineIdOf(fresh.trigger, fresh.action);
   for (const Guideline& held : guidelines_) {
     if (held.id == fresh.id) return false;
   }
@@ -100,7 +101,9 @@ absl::StatusOr<size_t> Guidelines::PlaceForOne() {
   size_t weakest = guidelines_.size();
   for (size_t i = 0; i < guidelines_.size(); ++i) {
     if (retrievals_ - guidelines_[i].created <= options_.protected_uses) continue;
-    if (weakest == guidelines_.size() || guidelines_[i].weight < guidelines_[weakest].weight) {
+    if (weakest == guidelines_.size() ||
+        std::pair(guidelines_[i].weight, guidelines_[i].id) <
+            std::pair(guidelines_[weakest].weight, guidelines_[weakest].id)) {
       weakest = i;
     }
   }
@@ -115,21 +118,21 @@ absl::StatusOr<size_t> Guidelines::PlaceForOne() {
 
 std::optional<Advice> Guidelines::Ask(const HyperVector& context) {
   ++retrievals_;
-  std::vector<std::pair<int, size_t>> near;  // distance, place
+  std::vector<std::tuple<int, uint64_t, size_t>> near;  // distance, id, place
   for (size_t i = 0; i < guidelines_.size(); ++i) {
     const int distance = Hamming(context, guidelines_[i].trigger);
-    if (distance <= options_.distance_max) near.push_back({distance, i});
+    if (distance <= options_.distance_max) near.push_back({distance, guidelines_[i].id, i});
   }
   std::sort(near.begin(), near.end());
   near.resize(std::min(near.size(), static_cast<size_t>(options_.votes_max)));
   std::array<Advice, kGuidelineActions> tally;
-  for (const auto& [distance, place] : near) {
+  for (const auto& [distance, id, place] : near) {
     const Guideline& guideline = guidelines_[place];
     const GuidelineAction action = codes_->Unbind(guideline.action, context);
     Advice& advice = tally[static_cast<size_t>(action)];
     advice.action = action;
     advice.votes += guideline.weight;
-    advice.voters.push_back(guideline.id);
+    advice.voters.push_back(id);
   }
   const auto best = std::max_element(
       tally.begin(), tally.end(), [](const auto& a, const auto& b) { return a.votes < b.votes; });
@@ -151,6 +154,55 @@ absl::Status Guidelines::RecordOutcome(const Advice& advice, double outcome) {
     guideline.weight = static_cast<float>(std::clamp(w, 0.0, 1.0));
     ++guideline.uses;
   }
+  return absl::OkStatus();
+}
+
+const Guideline* Guidelines::Find(uint64_t id) const {
+  const auto it = std::find_if(guidelines_.begin(), guidelines_.end(),
+                               [id](const Guideline& guideline) { return guideline.id == id; });
+  return it == guidelines_.end() ? nullptr : &*it;
+}
+
+std::string Guidelines::EncodeOne(const Guideline& guideline) const {
+  RecordWriter out;
+  out.Hyper(guideline.trigger);
+  out.U8(static_cast<uint8_t>(codes_->Unbind(guideline.action, guideline.trigger)));
+  out.U8(0);
+  out.U16(static_cast<uint16_t>(guideline.text.size()));
+  out.F32(guideline.weight);
+  out.U64(guideline.uses);
+  out.U64(guideline.created);
+  out.U64(retrievals_);
+  out.Bytes(guideline.text);
+  return out.Finish();
+}
+
+absl::Status Guidelines::Restore(uint64_t id, std::string_view record) {
+  CHIMERA_ASSIGN_OR_RETURN(RecordReader in, RecordReader::OpenBare("guideline", record));
+  Guideline guideline;
+  guideline.trigger = in.Hyper();
+  const uint8_t action = in.U8(), zero = in.U8();
+  const uint16_t text_bytes = in.U16();
+  guideline.weight = in.F32();
+  guideline.uses = in.U64();
+  guideline.created = in.U64();
+  const uint64_t retrievals = in.U64();
+  guideline.text = std::string(in.Bytes(text_bytes));
+  CHIMERA_RETURN_IF_ERROR(in.Finish());
+  if (action >= kGuidelineActions || zero != 0) return in.Fault("it has an unknown action");
+  if (!Within(guideline.weight, 0, 1)) return in.OutOfRange("weight", guideline.weight, 0, 1);
+  if (!CheckText(guideline.text).ok()) return in.Fault("its text");
+  if (guideline.created > retrievals) return in.Fault("a guideline from the future");
+  guideline.action = Bind(guideline.trigger, codes_->code(static_cast<GuidelineAction>(action)));
+  guideline.id = GuidelineIdOf(guideline.trigger, guideline.action);
+  if (guideline.id != id) return in.Fault("it has another id");
+  if (Find(id) != nullptr) return absl::AlreadyExistsError("guideline: it is there already");
+  if (guidelines_.size() >= static_cast<size_t>(options_.guidelines_max)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("guidelines: there are ", guidelines_.size(), " already, the limit"));
+  }
+  retrievals_ = std::max(retrievals_, retrievals);
+  guidelines_.push_back(std::move(guideline));
   return absl::OkStatus();
 }
 
@@ -210,7 +262,7 @@ absl::StatusOr<Guidelines> Guidelines::Decode(const ActionCodes& codes,
     if (Bind(guideline.trigger, codes.code(action)) != guideline.action) {
       return in.Fault(absl::StrCat("guideline ", i, " has an unknown action"));
     }
-    guideline.id = GuidelineId(guideline.trigger, guideline.action);
+    guideline.id = GuidelineIdOf(guideline.trigger, guideline.action);
     if (!ids.insert(guideline.id).second) return in.Fault("a guideline is there twice");
     out.guidelines_.push_back(std::move(guideline));
   }

@@ -30,6 +30,7 @@ inline constexpr int kGuidelineActions = 6;
 const char* GuidelineActionName(GuidelineAction action);
 
 inline constexpr size_t kGuidelineTextBytesMax = 2048;
+inline constexpr size_t kGuidelineRecordBytesMax = 1024 + 40 + kGuidelineTextBytesMax;
 
 struct GuidelineOptions {
   int guidelines_max = 256;  // self_evolution.tier2.meta_guidelines.max
@@ -56,6 +57,9 @@ struct Advice {
   double votes = 0;              // the winner's
   std::vector<uint64_t> voters;  // those that voted for it, nearest first
 };
+
+// What Guideline::id is.
+uint64_t GuidelineIdOf(const HyperVector& trigger, const HyperVector& action);
 
 // Codes of the actions, XXH3-64 of byte 03 and the action's number in a codebook. Immutable.
 class ActionCodes {
@@ -85,12 +89,22 @@ class Guidelines {
   absl::StatusOr<bool> Learn(const HyperVector& context, GuidelineAction action,
                              std::string_view text, double delta);
 
-  // The votes_max nearest guidelines within distance_max vote by weight; nothing when the winner
-  // has less than votes_min. Ties: the smaller action. Counts the retrieval.
+  // The votes_max nearest guidelines within distance_max (ties: the smaller id) vote by weight;
+  // nothing when the winner has less than votes_min. Ties: the smaller action. Counts the
+  // retrieval.
   std::optional<Advice> Ask(const HyperVector& context);
   // How following the advice went, in [0, 1]: w += rate * (outcome - w) for every voter that is
   // still there. INVALID_ARGUMENT otherwise.
   absl::Status RecordOutcome(const Advice& advice, double outcome);
+
+  // Null when absent; valid until the next Learn.
+  const Guideline* Find(uint64_t id) const;
+  // A guideline as a record of its own, at most kGuidelineRecordBytesMax bytes, with the number of
+  // retrievals so far (docs/formats/evolution-state.md). It is one of guidelines().
+  std::string EncodeOne(const Guideline& guideline) const;
+  // Takes such a record in; the bank's retrievals become at least the record's. DATA_LOSS naming
+  // the fault, also when it has another id; ALREADY_EXISTS; RESOURCE_EXHAUSTED when full.
+  absl::Status Restore(uint64_t id, std::string_view record);
 
   const std::vector<Guideline>& guidelines() const { return guidelines_; }
   uint64_t retrievals() const { return retrievals_; }

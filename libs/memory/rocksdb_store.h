@@ -89,6 +89,9 @@ class LocalMemory : public Memory {
   int64_t CacheBytes();
   // The tokenizer of the store, from its folder.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const FeatureCodebook& codebook() const { return *codebook_; }
+  // The sketch that a fact of this text has here; text as ValidateFactText takes it.
+  absl::StatusOr<HyperVector> Sketch(std::string_view text) const;
 
  private:
   enum class Rate { kSpend, kFree };
@@ -114,7 +117,6 @@ class LocalMemory : public Memory {
   // The sketch's record anew from the text of its fact.
   absl::StatusOr<SketchRecord> RebuildSketch(std::string_view key);
 
-  absl::StatusOr<HyperVector> Sketch(std::string_view text) const;
   UserPointer FindUser(const std::string& user);  // null when nothing was ever written
   absl::StatusOr<UserPointer> UserForWrite(const std::string& user);
   std::vector<UserPointer> AllUsers();

@@ -56,6 +56,9 @@ TEST_F(CliTest, WrongUsageIsTwo) {
            {"model", "convert", "x", "--out", "y", "--packing", "base4"},
            {"model", "convert", "x", "--out", "y", "--head-bits", "5"},
            {"memory", "forget", "--user", "u"},
+           {"memory", "case", "add", "--user", "u", "s", "p", "--outcome", "2"},
+           {"memory", "guideline", "learn", "--user", "u", "c", "t", "--action", "dance"},
+           {"memory", "entity", "set", "--user", "u", "Eve", "name", "Ada"},
            {"bench", "tokenizer", "--text", "x", "--tokenizer", "y", "--runs", "0"}}) {
     const Outcome outcome = Run(arguments);
     EXPECT_EQ(outcome.code, 2) << ::testing::PrintToString(arguments);
@@ -81,6 +84,15 @@ TEST_F(CliTest, EveryCommandTeaches) {
            {"memory", "recall"},
            {"memory", "forget"},
            {"memory", "stats"},
+           {"memory", "case", "add"},
+           {"memory", "case", "find"},
+           {"memory", "case", "outcome"},
+           {"memory", "guideline", "learn"},
+           {"memory", "guideline", "ask"},
+           {"memory", "guideline", "outcome"},
+           {"memory", "entity", "set"},
+           {"memory", "entity", "list"},
+           {"memory", "entity", "forget"},
            {"bench", "tokenizer"},
            {"grammar", "mask-bench"},
            {"grammar", "head-bench"},
@@ -308,6 +320,14 @@ TEST_F(CliTest, JobsAndFactsThroughAServerThatIsKilled) {
   ASSERT_EQ(put.code, 0) << put.err;
   EXPECT_EQ(json::parse(put.out, nullptr, false)["created"], true);
 
+  const Outcome add = Run({"memory", "case", "add", "--user", "ada", "the lock is stiff", "oil it",
+                           "--outcome", "1", "--target", memory, "--json"});
+  ASSERT_EQ(add.code, 0) << add.err;
+  EXPECT_EQ(json::parse(add.out, nullptr, false)["created"], true);
+  const Outcome set = Run({"memory", "entity", "set", "--user", "ada", "the key", "location",
+                           "under the pot", "--target", memory, "--json"});
+  EXPECT_EQ(json::parse(set.out, nullptr, false)["created"], true) << set.err;
+
   const Outcome submit =
       Run({"train", "submit", "--data", root_ + "/data", "--recipe", kSmoke, "--steps", "8",
            "--name", "small", "--watch", "--target", trainer, "--json"});
@@ -337,6 +357,13 @@ TEST_F(CliTest, JobsAndFactsThroughAServerThatIsKilled) {
   const json facts =
       LastLine(Run({"memory", "recall", "--user", "ada", "key", "--target", memory, "--json"}).out);
   EXPECT_EQ(facts["facts"][0]["text"], "the key is here") << "synced before it was acknowledged";
+  const json cases = LastLine(
+      Run({"memory", "case", "find", "--user", "ada", "a stiff lock", "--target", memory, "--json"})
+          .out);
+  EXPECT_EQ(cases["cases"][0]["plan"], "oil it");
+  const json entities = LastLine(
+      Run({"memory", "entity", "list", "--user", "ada", "--target", memory, "--json"}).out);
+  EXPECT_EQ(entities["entities"][0]["parts"]["location"], "under the pot");
   const Outcome forget =
       Run({"memory", "forget", "--user", "ada", "--all", "--target", memory, "--json"});
   EXPECT_EQ(LastLine(forget.out)["facts_deleted"], 1);

@@ -128,12 +128,11 @@ absl::Status RunStats(const MemoryFlags& flags) {
 
 }  // namespace
 
-RemoteMemory ConnectMemory(const MemoryFlags& flags) {
-  RemoteMemoryOptions options;
-  options.address = flags.target;
-  options.connect_timeout_ms = 5000;
-  return RemoteMemory(options);
+RemoteMemoryOptions MemoryTarget(const MemoryFlags& flags) {
+  return {.address = flags.target, .connect_timeout_ms = 5000};
 }
+
+RemoteMemory ConnectMemory(const MemoryFlags& flags) { return RemoteMemory(MemoryTarget(flags)); }
 
 CLI::App* AddMemoryVerb(CLI::App* memory, Command* run, const std::shared_ptr<MemoryFlags>& flags,
                         const char* name, const char* help,
@@ -183,6 +182,7 @@ void AddMemory(CLI::App& app, Command* run) {
   stats->footer("Example:\n  chimera memory stats --json");
 
   AddMemoryStore(memory, run, flags);
+  AddMemoryLearning(memory, run, flags);
   memory->footer("A running memory service is needed (chimera serve --all), but for restore.");
 }
 

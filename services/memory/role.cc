@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "cluster/model_frontend.h"
 #include "memory/rocksdb_store.h"
+#include "memory/user_learning.h"
 #include "services/memory/service.h"
 #include "services/memory/store_metrics.h"
 #include "services/roles.h"
@@ -23,11 +24,15 @@ class MemoryRole final : public Role {
  public:
   MemoryRole(std::unique_ptr<LocalMemory> memory, const MemoryServiceOptions& options,
              std::string path)
-      : memory_(std::move(memory)), server_(memory_.get(), options), path_(std::move(path)) {}
+      : memory_(std::move(memory)),
+        learning_(memory_.get()),
+        server_(memory_.get(), options, &learning_),
+        path_(std::move(path)) {}
 
   grpc::Service* service() override { return server_.service(); }
   std::string health_name() const override { return "chimera.memory.v1.MemoryService"; }
   Memory* memory() override { return memory_.get(); }
+  UserLearning* learning() { return &learning_; }
   std::string Summary() const override {
     const absl::StatusOr<MemoryStats> stats = memory_->Stats("");
     return absl::StrCat(stats.ok() ? stats->facts : 0, " facts of ", stats.ok() ? stats->users : 0,
@@ -36,6 +41,7 @@ class MemoryRole final : public Role {
 
  private:
   const std::unique_ptr<LocalMemory> memory_;
+  UserLearning learning_;
   MemoryServer server_;
   const std::string path_;
 };
@@ -66,10 +72,13 @@ absl::StatusOr<std::unique_ptr<Role>> MakeMemoryRole(const RoleContext& context)
   service.text_bytes_max = std::min(config.max_text_bytes, kFactTextBytesMax);
   service.backup_dir = context.config->data_dir + "/memory-backups";
   CHIMERA_RETURN_IF_ERROR(ExportStoreMetrics(memory.get(), context.metrics));
-  context.memory_report->Add("memory_cache", true,
-                             [store = memory.get()] { return store->CacheBytes(); });
-  return std::unique_ptr<Role>(
-      std::make_unique<MemoryRole>(std::move(memory), service, options.path));
+  LocalMemory* const store = memory.get();
+  auto role = std::make_unique<MemoryRole>(std::move(memory), service, options.path);
+  CHIMERA_RETURN_IF_ERROR(ExportLearningMetrics(role->learning(), context.metrics));
+  context.memory_report->Add("memory_cache", true, [store, learning = role->learning()] {
+    return store->CacheBytes() + learning->CacheBytes();
+  });
+  return role;
 }
 
 }  // namespace chimera

@@ -12,6 +12,7 @@
 #include "cluster/executor.h"
 #include "cluster/memory_proto.h"
 #include "cluster/status_map.h"
+#include "services/memory/learning_calls.h"
 #include "services/memory/stream_calls.h"
 
 namespace chimera {
@@ -33,9 +34,10 @@ RelationPattern PatternOf(const Request& request) {
 }  // namespace
 
 struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
-  Impl(Memory* memory_in, const MemoryServiceOptions& options_in)
+  Impl(Memory* memory_in, const MemoryServiceOptions& options_in, UserLearning* learning_in)
       : memory(memory_in),
         options(options_in),
+        learning(learning_in),
         executor("memory", options.workers, options.queue_max) {}
 
   grpc::ServerBidiReactor<pb::RememberRequest, pb::RememberResponse>* Remember(
@@ -115,6 +117,26 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* Cases(grpc::CallbackServerContext* context,
+                                  const pb::CasesRequest* request,
+                                  pb::CasesResponse* response) override {
+    return Answer(context, [this, request, response] { return Calls().Cases(*request, response); });
+  }
+
+  grpc::ServerUnaryReactor* Guidelines(grpc::CallbackServerContext* context,
+                                       const pb::GuidelinesRequest* request,
+                                       pb::GuidelinesResponse* response) override {
+    return Answer(context,
+                  [this, request, response] { return Calls().Guidelines(*request, response); });
+  }
+
+  grpc::ServerUnaryReactor* Entities(grpc::CallbackServerContext* context,
+                                     const pb::EntitiesRequest* request,
+                                     pb::EntitiesResponse* response) override {
+    return Answer(context,
+                  [this, request, response] { return Calls().Entities(*request, response); });
+  }
+
   grpc::ServerWriteReactor<pb::ExportResponse>* Export(grpc::CallbackServerContext* context,
                                                        const pb::ExportRequest* request) override {
     return PourCall<pb::ExportResponse>::Begin(
@@ -137,7 +159,7 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
           if (progress->user.empty()) progress->user = request.user();
           CHIMERA_ASSIGN_OR_RETURN(
               const ImportReport report,
-              memory->Import(progress->user, request.lines(), 1 + progress->lines));
+              ImportLines(progress->user, request.lines(), 1 + progress->lines));
           progress->lines += report.imported + report.refused;
           response->set_imported(response->imported() + report.imported);
           response->set_refused(response->refused() + report.refused);
@@ -156,7 +178,7 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
                                   const pb::ResetRequest* request,
                                   pb::ResetResponse* response) override {
     return Answer(context, [this, request, response]() -> absl::Status {
-      CHIMERA_ASSIGN_OR_RETURN(const int64_t deleted, memory->Reset(request->user()));
+      CHIMERA_ASSIGN_OR_RETURN(const int64_t deleted, ResetUser(request->user()));
       response->set_entries_deleted(deleted);
       return absl::OkStatus();
     });
@@ -244,6 +266,22 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
         what, " has ", text.size(), " bytes, this server takes ", options.text_bytes_max));
   }
 
+  LearningCalls Calls() const {
+    return {.learning = learning,
+            .text_bytes_max = options.text_bytes_max,
+            .answer_bytes_max = options.answer_bytes_max};
+  }
+
+  absl::StatusOr<ImportReport> ImportLines(const std::string& user, std::string_view lines,
+                                           int64_t first_line) {
+    return learning != nullptr ? learning->Import(user, lines, first_line)
+                               : memory->Import(user, lines, first_line);
+  }
+
+  absl::StatusOr<int64_t> ResetUser(const std::string& user) {
+    return learning != nullptr ? learning->Reset(user) : memory->Reset(user);
+  }
+
   absl::StatusOr<int64_t> Delete(const pb::ForgetRequest& request) {
     switch (request.what_case()) {
       case pb::ForgetRequest::kFactId:
@@ -270,11 +308,13 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
 
   Memory* const memory;
   const MemoryServiceOptions options;
+  UserLearning* const learning;
   Executor executor;
 };
 
-MemoryServer::MemoryServer(Memory* memory, const MemoryServiceOptions& options)
-    : impl_(std::make_unique<Impl>(memory, options)) {}
+MemoryServer::MemoryServer(Memory* memory, const MemoryServiceOptions& options,
+                           UserLearning* learning)
+    : impl_(std::make_unique<Impl>(memory, options, learning)) {}
 
 MemoryServer::~MemoryServer() = default;
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "memory/memory.h"
+#include "memory/user_learning.h"
 
 namespace grpc {
 class Service;
@@ -26,8 +27,10 @@ struct MemoryServiceOptions {
 // Must outlive the server it is registered with. Thread-safe.
 class MemoryServer {
  public:
-  // memory is borrowed.
-  MemoryServer(Memory* memory, const MemoryServiceOptions& options);
+  // memory and learning are borrowed; learning is over that memory, or null: then Cases,
+  // Guidelines and Entities are UNIMPLEMENTED.
+  MemoryServer(Memory* memory, const MemoryServiceOptions& options,
+               UserLearning* learning = nullptr);
   ~MemoryServer();
 
   grpc::Service* service();

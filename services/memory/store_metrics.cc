@@ -59,6 +59,21 @@ constexpr Series kCounters[] = {
      &StoreFigures::background_errors, 1},
 };
 
+struct LearningSeries {
+  const char* name;
+  const char* help;
+  int64_t LearningFigures::*value;
+};
+
+constexpr LearningSeries kLearning[] = {
+    {"chimera_memory_case_retrievals_total", "Situations that episodic cases were asked for.",
+     &LearningFigures::case_retrievals},
+    {"chimera_memory_case_hits_total", "Of those, situations that a case was near to.",
+     &LearningFigures::case_hits},
+    {"chimera_memory_guidelines_advised_total", "Questions that guidelines had advice for.",
+     &LearningFigures::guidelines_advised},
+};
+
 }  // namespace
 
 absl::Status ExportStoreMetrics(LocalMemory* store, Metrics* metrics) {
@@ -78,6 +93,20 @@ absl::Status ExportStoreMetrics(LocalMemory* store, Metrics* metrics) {
     for (const Series& one : kCounters) {
       sink->Count(one.name, "",
                   static_cast<double>(now.*one.value - (*last).*one.value) * one.unit);
+    }
+    *last = now;
+  });
+  return absl::OkStatus();
+}
+
+absl::Status ExportLearningMetrics(const UserLearning* learning, Metrics* metrics) {
+  for (const LearningSeries& one : kLearning) {
+    CHIMERA_RETURN_IF_ERROR(metrics->Declare({.name = one.name, .help = one.help}));
+  }
+  metrics->OnScrape([learning, last = std::make_shared<LearningFigures>()](MetricsSink* sink) {
+    const LearningFigures now = learning->Figures();
+    for (const LearningSeries& one : kLearning) {
+      sink->Count(one.name, "", static_cast<double>(now.*one.value - (*last).*one.value));
     }
     *last = now;
   });
