@@ -163,9 +163,11 @@ absl::StatusOr<EntityMemory> EntityMemory::Decode(std::string_view bytes,
     const uint16_t size = in.U16();
     const std::string_view word = in.Bytes(size);
     if (!ValidateEntityText(word, "word").ok()) return in.Fault(absl::StrCat("word ", i));
-    if (!seen.insert(word).second || !out.words_.emplace(number, word).second) {
-      return in.Fault(absl::StrCat("word ", i, " is there twice"));
+    if (!seen.insert(word).second) return in.Fault(absl::StrCat("word ", i, " is there twice"));
+    if (!out.words_.empty() && out.words_.rbegin()->first >= number) {
+      return in.Fault(absl::StrCat("word ", i, " is out of order"));
     }
+    out.words_.emplace(number, word);
   }
   CHIMERA_RETURN_IF_ERROR(in.Finish());
   std::set<uint32_t> names, used;

@@ -270,5 +270,28 @@ TEST(EpisodicCases, DecodeSurvivesHostileBytes) {
             "episodic cases: it holds 2 cases; the limit is 1");
 }
 
+TEST(EpisodicCases, CasesKeptAsRecordsGiveTheSamePolicy) {
+  EpisodicCases cases;
+  for (uint64_t n = 0; n < 6; ++n) {
+    ASSERT_TRUE(*cases.Insert(RandomVector(3, n), "plan", "", n % 2 == 0 ? 1 : 0, 9));
+  }
+  const HyperVector near = Flipped(RandomVector(3, 2), 900, 1);
+  ASSERT_TRUE(*cases.RecordOutcome(cases.Policy(near)[0], 0.5, 10));
+  EpisodicCases other({.cases_max = 6});
+  for (size_t i = 6; i-- > 0;) {  // in another order
+    ASSERT_TRUE(other.Restore(DecodeCase(EncodeCase(cases.cases()[i])).value()));
+  }
+  EpisodicCase one_more = cases.cases()[0];
+  one_more.id = 1;
+  EXPECT_FALSE(other.Restore(one_more)) << "full";
+  const auto before = cases.Policy(near), after = other.Policy(near);
+  ASSERT_EQ(after.size(), before.size());
+  for (size_t i = 0; i < after.size(); ++i) {
+    EXPECT_EQ(after[i].id, before[i].id);
+    EXPECT_EQ(after[i].q_value, before[i].q_value);
+    EXPECT_EQ(after[i].probability, before[i].probability);
+  }
+}
+
 }  // namespace
 }  // namespace chimera

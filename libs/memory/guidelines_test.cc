@@ -161,5 +161,44 @@ TEST_F(GuidelinesTest, DecodeSurvivesHostileBytes) {
             "guidelines: it holds 2 guidelines; the limit is 1");
 }
 
+TEST_F(GuidelinesTest, ARecordOfOneComesBack) {
+  Guidelines bank(codes_);
+  ASSERT_TRUE(*bank.Learn(Context(0), kAsk, std::string(2048, 'x'), -1));
+  for (int i = 0; i < 5; ++i) bank.Ask(Context(0));
+  ASSERT_TRUE(*bank.Learn(Context(1), kNewest, "newest", -1));
+  ASSERT_TRUE(bank.RecordOutcome(*bank.Ask(Context(1)), 1).ok());
+  EXPECT_EQ(bank.EncodeOne(bank.guidelines()[0]).size(), kGuidelineRecordBytesMax);
+  Guidelines other(codes_, {.guidelines_max = 2});
+  for (const Guideline& guideline : bank.guidelines()) {
+    const std::string record = bank.EncodeOne(guideline);
+    ASSERT_TRUE(other.Restore(guideline.id, record).ok());
+    EXPECT_EQ(other.Restore(guideline.id, record).code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(other.Restore(guideline.id + 1, record).code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(other.retrievals(), bank.retrievals());
+  ASSERT_EQ(other.guidelines().size(), 2u);
+  const Guideline& one = *other.Find(bank.guidelines()[1].id);
+  EXPECT_EQ(one.action, Bind(Context(1), codes_.code(kNewest)));
+  EXPECT_EQ(one.weight, bank.guidelines()[1].weight);
+  EXPECT_EQ(one.uses, 1u);
+  EXPECT_EQ(one.created, 5u);
+  EXPECT_EQ(one.text, "newest");
+
+  const Guideline& sample = bank.guidelines()[1];
+  ExpectHardenedDecode(
+      bank.EncodeOne(sample),
+      [&](std::string_view bytes) -> absl::StatusOr<std::string> {
+        Guidelines fresh(codes_);
+        const absl::Status restored = fresh.Restore(sample.id, bytes);
+        if (!restored.ok()) return restored;
+        return fresh.EncodeOne(fresh.guidelines()[0]);
+      },
+      2000, 7);
+  Guidelines full(codes_, {.guidelines_max = 1});
+  ASSERT_TRUE(*full.Learn(Context(2), kAsk, "", -1));
+  EXPECT_EQ(full.Restore(sample.id, bank.EncodeOne(sample)).code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace chimera

@@ -12,9 +12,6 @@
 namespace chimera {
 namespace {
 
-// Of an entity table and its words, whatever is in them.
-constexpr int64_t kEntitiesBytes = 288 << 10;
-
 template <typename Item>
 std::vector<uint64_t> IdsOf(const std::vector<Item>& items) {
   std::vector<uint64_t> ids;
@@ -44,48 +41,6 @@ UserLearning::UserLearning(LocalMemory* memory, const UserLearningOptions& optio
 
 UserLearning::~UserLearning() = default;
 
-UserLearning::StatePointer UserLearning::Pin(const std::string& user) {
-  MutexLock lock(&users_mutex_);
-  const auto found = users_.find(user);
-  if (found != users_.end()) {
-    recent_.splice(recent_.begin(), recent_, found->second);
-  } else {
-    recent_.push_front({.user = user, .state = std::make_shared<State>()});
-    users_[user] = recent_.begin();
-  }
-  const StatePointer state = recent_.front().state;
-  Trim();
-  return state;
-}
-
-void UserLearning::Trim() {
-  int64_t bytes = 0;
-  for (const Held& held : recent_) bytes += held.state->bytes;
-  for (auto it = recent_.end(); it != recent_.begin();) {
-    --it;
-    if (recent_.size() <= options_.users_max && bytes <= options_.bytes_max) return;
-    if (it->state.use_count() > 1) continue;  // only Pin, under this lock, makes it more
-    bytes -= it->state->bytes;
-    users_.erase(it->user);
-    it = recent_.erase(it);
-  }
-}
-
-void UserLearning::Count(State* state) {
-  int64_t bytes = 0;
-  if (state->cases) bytes += state->cases->bytes();
-  if (state->guidelines) bytes += state->guidelines->bytes();
-  if (state->entities) bytes += kEntitiesBytes;
-  state->bytes = bytes;
-}
-
-void UserLearning::Drop(State* state) {
-  state->cases.reset();
-  state->guidelines.reset();
-  state->entities.reset();
-  Count(state);
-}
-
 absl::StatusOr<std::vector<AddedCase>> UserLearning::AddCases(const std::string& user,
                                                               std::span<const NewCase> cases) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
@@ -106,7 +61,7 @@ absl::StatusOr<std::vector<AddedCase>> UserLearning::AddCases(const std::string&
     const absl::StatusOr<bool> created =
         state->cases->Insert(sketches[i], one.plan, one.tags, one.outcome, now_s);
     if (!created.ok()) {
-      state->cases.reset();  // those before it are in the copy only
+      Drop(state.get());  // those before it are in the copy only
       return created.status();
     }
     const uint64_t id = CaseIdOf(sketches[i], one.plan, one.tags);
@@ -169,7 +124,7 @@ absl::StatusOr<int64_t> UserLearning::RecordCaseOutcomes(const std::string& user
     const CaseChoice choice{.id = FactIdFromHex(one.case_id), .share = one.share};
     const absl::StatusOr<bool> known = state->cases->RecordOutcome(choice, one.outcome, now_s);
     if (!known.ok()) {
-      state->cases.reset();
+      Drop(state.get());  // those before it are in the copy only
       return known.status();
     }
     there += *known;
@@ -253,8 +208,7 @@ absl::StatusOr<std::vector<EntityChange>> UserLearning::SetEntities(
   for (const EntityStatement& statement : statements) {
     absl::StatusOr<EntityChange> change = state->entities->Set(statement);
     if (!change.ok()) {
-      state->entities.reset();  // the statements before it are in the copy only
-      Count(state.get());
+      Drop(state.get());  // those before it are in the copy only
       return change.status();
     }
     changes.push_back(*std::move(change));
@@ -305,13 +259,6 @@ LearningFigures UserLearning::Figures() const {
   return {.case_retrievals = case_retrievals_,
           .case_hits = case_hits_,
           .guidelines_advised = guidelines_advised_};
-}
-
-int64_t UserLearning::CacheBytes() {
-  MutexLock lock(&users_mutex_);
-  int64_t bytes = 0;
-  for (const Held& held : recent_) bytes += held.state->bytes;
-  return bytes;
 }
 
 }  // namespace chimera

@@ -56,7 +56,8 @@ class UserLearning {
   ~UserLearning();
 
   // One answer for each case, in order. All are kept or none. At kCasesPerUserMax each new case
-  // takes the place of the weakest.
+  // takes the place of the weakest, which goes first: a write that fails, or a crash, may leave
+  // neither.
   absl::StatusOr<std::vector<AddedCase>> AddCases(const std::string& user,
                                                   std::span<const NewCase> cases);
   // For each situation at most k cases, most probable first.
@@ -111,19 +112,21 @@ class UserLearning {
     StatePointer state;
   };
 
-  // The user's state, which stays the only one of the user while it is held.
+  // user_learning_store.cc has what follows. The user's state, which stays the only one of the user
+  // while it is held:
   StatePointer Pin(const std::string& user);
-  void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(users_mutex_);
+  // Moves copies beyond the bounds to gone.
+  void Trim(std::list<Held>* gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(users_mutex_);
   static void Count(State* state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);
   static void Drop(State* state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);
-  // user_learning_store.cc: the parts, read from the store when they are not there.
+  // The parts, read from the store when they are not there.
   absl::Status NeedCases(const std::string& user, State* state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);
   absl::Status NeedGuidelines(const std::string& user, State* state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);
   absl::Status NeedEntities(const std::string& user, State* state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);
-  // user_learning_store.cc: what a change made of the parts, to the store. Drops the part on error.
+  // What a change made of the parts, to the store. Drops the part on error.
   absl::Status WriteCases(const std::string& user, std::span<const uint64_t> changed,
                           std::span<const uint64_t> gone, State* state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state->mutex);

@@ -1,5 +1,7 @@
-// UserLearning's way to and from the store: records of cases and guidelines, the section of
-// entities.
+// UserLearning's copies of users, and their way to and from the store: records of cases and
+// guidelines, the section of entities.
+#include <iterator>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,8 @@ namespace chimera {
 namespace {
 
 constexpr char kEntitiesSection[] = "entities";
+// Of an entity table and its words, whatever is in them.
+constexpr int64_t kEntitiesBytes = 288 << 10;
 
 EpisodicOptions CaseOptions() {
   EpisodicOptions options;
@@ -40,6 +44,58 @@ absl::Status ForEachRecord(LocalMemory* memory, const std::string& user, RecordC
 }
 
 }  // namespace
+
+UserLearning::StatePointer UserLearning::Pin(const std::string& user) {
+  std::list<Held> gone;  // freed after the lock
+  MutexLock lock(&users_mutex_);
+  const auto found = users_.find(user);
+  if (found != users_.end()) {
+    recent_.splice(recent_.begin(), recent_, found->second);
+  } else {
+    recent_.push_front({.user = user, .state = std::make_shared<State>()});
+    users_[user] = recent_.begin();
+  }
+  const StatePointer state = recent_.front().state;
+  Trim(&gone);
+  return state;
+}
+
+void UserLearning::Trim(std::list<Held>* gone) {
+  int64_t bytes = 0;
+  for (const Held& held : recent_) bytes += held.state->bytes;
+  for (auto it = recent_.end(); it != recent_.begin();) {
+    --it;
+    if (recent_.size() <= options_.users_max && bytes <= options_.bytes_max) return;
+    if (it->state.use_count() > 1) continue;  // only Pin, under this lock, makes it more
+    bytes -= it->state->bytes;
+    users_.erase(it->user);
+    const auto next = std::next(it);
+    gone->splice(gone->begin(), recent_, it);
+    it = next;
+  }
+}
+
+void UserLearning::Count(State* state) {
+  int64_t bytes = 0;
+  if (state->cases) bytes += state->cases->bytes();
+  if (state->guidelines) bytes += state->guidelines->bytes();
+  if (state->entities) bytes += kEntitiesBytes;
+  state->bytes = bytes;
+}
+
+void UserLearning::Drop(State* state) {
+  state->cases.reset();
+  state->guidelines.reset();
+  state->entities.reset();
+  Count(state);
+}
+
+int64_t UserLearning::CacheBytes() {
+  MutexLock lock(&users_mutex_);
+  int64_t bytes = 0;
+  for (const Held& held : recent_) bytes += held.state->bytes;
+  return bytes;
+}
 
 absl::Status UserLearning::NeedCases(const std::string& user, State* state) {
   if (state->cases) return absl::OkStatus();
