@@ -86,8 +86,7 @@ class CorpusTokens : public testing::Test {
 };
 
 size_t FilesAsked() {
-  const char* const asked = std::getenv("GRAMMAR_CORPUS_FILES");
-  const size_t files = asked != nullptr ? size_t(std::atoll(asked)) : 60;
+  const auto files = static_cast<size_t>(std::stoll(Setting("GRAMMAR_CORPUS_FILES", "60")));
   return files == 0 ? SIZE_MAX : files;
 }
 

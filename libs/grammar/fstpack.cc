@@ -268,6 +268,10 @@ absl::StatusOr<GrammarPack> ParseGrammarPack(std::string_view bytes) {
   CHIMERA_RETURN_IF_ERROR(CheckPackedRules(rules, ends, pack.use));
   CHIMERA_ASSIGN_OR_RETURN(RuleTables tables, RuleBuilder(rules, ends).Build(header.root));
   pack.machine = std::make_shared<const RuleMachine>(std::move(tables));
+  StackPool stacks;
+  std::vector<GrammarItem> items;
+  pack.machine->Start(&stacks, &items);
+  if (items.empty()) return Fault("its rules begin nowhere");
   return pack;
 }
 

@@ -167,6 +167,13 @@ TEST(Fstpack, HostileRulesUnderAGoodChecksum) {
   EXPECT_GT(refused, 5000u);
 }
 
+// What fuzzing found, one file a fault.
+TEST(Fstpack, FaultsThatWereFound) {
+  const auto begins_nowhere =
+      ReadGrammarPack(CHIMERA_SOURCE_DIR "/libs/grammar/fuzz_found/begins_nowhere.fstpack");
+  EXPECT_THAT(std::string(begins_nowhere.status().message()), HasSubstr("begin nowhere"));
+}
+
 TEST(Fstpack, NamesTheFault) {
   const std::string good = PackOf({Kind::kRegex, "[a-z]x?"}, GrammarUse::kGenerate);
   const auto with = [&](size_t at, uint32_t value) {

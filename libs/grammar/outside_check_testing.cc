@@ -48,6 +48,11 @@ bool HasProgram(const std::string& name) {
   return std::system(("command -v " + name + " >/dev/null 2>&1").c_str()) == 0;
 }
 
+std::string Setting(const std::string& name, const std::string& otherwise) {
+  const std::vector<std::string> lines = OutputLines("echo \"${" + name + ":-}\"");
+  return lines.empty() || lines[0].empty() ? otherwise : lines[0];
+}
+
 std::vector<std::string> OutputLines(const std::string& command) {
   FILE* const child = ::popen(command.c_str(), "r");
   if (child == nullptr) return {};

@@ -20,6 +20,9 @@ std::vector<std::string> OutsideCheck(const std::string& command,
 // Whether a program is there to be started.
 bool HasProgram(const std::string& name);
 
+// A variable of the environment, for runs longer than a test; otherwise when it is not set.
+std::string Setting(const std::string& name, const std::string& otherwise);
+
 // What a command prints, by lines. The command has to succeed.
 std::vector<std::string> OutputLines(const std::string& command);
 

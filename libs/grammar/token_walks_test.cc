@@ -28,8 +28,7 @@ using Kind = GrammarSource::Kind;
 constexpr int64_t kWalksPerBatch = 20'000;
 
 int64_t Walks(int64_t in_tests) {
-  const char* const asked = std::getenv("GRAMMAR_WALKS");
-  return asked != nullptr ? std::atoll(asked) : in_tests;
+  return std::stoll(Setting("GRAMMAR_WALKS", std::to_string(in_tests)));
 }
 
 std::shared_ptr<TokenGrammar> Grammar(const GrammarSource& source) {
