@@ -97,7 +97,7 @@ TEST_P(Trouble, AClientThatDoesNotReadLosesItsSlot) {
   const auto reader = serving.stub->Complete(&context, request);
   ReadDeltas(reader.get(), 1);
   EXPECT_EQ(serving.local->Info().streams_running, 1);
-  EXPECT_TRUE(serving.SlotsFreeWithin(10000));
+  EXPECT_TRUE(serving.SlotsFreeWithin(25000));  // a busy machine fills sockets slowly
   // The worker is free a moment after its slot.
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
   while (serving.surface->requests_running() > 0 && std::chrono::steady_clock::now() < until) {
