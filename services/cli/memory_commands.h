@@ -18,11 +18,11 @@ struct MemoryFlags {
   std::string subject, predicate, object;
   std::string path;              // of the store that restore makes
   std::string plan, tags;        // of a case
-  std::string rule;              // of a guideline
+  std::string action, rule;      // of a guideline
+  std::string role;              // of an entity's filler
   std::string number, gender;    // of an entity; empty: any
   std::vector<std::string> ids;  // of guidelines
   double outcome = 0, share = 1, delta = -1;
-  int action = 0, role = 0;  // GuidelineAction, EntityRole
   int cases = 4;
   int limit = 8;
   int keep = 7;

@@ -1,7 +1,6 @@
 // chimera memory: what was learned from how things went: cases, guidelines, entities.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -21,6 +20,22 @@ using nlohmann::ordered_json;
 using Flags = std::shared_ptr<MemoryFlags>;
 
 RemoteLearning Connect(const MemoryFlags& flags) { return RemoteLearning(MemoryTarget(flags)); }
+
+// The names of the values first .. end - 1.
+template <typename Enum>
+std::vector<std::string> Names(int first, int end, const char* (*name)(Enum)) {
+  std::vector<std::string> names;
+  for (int i = first; i < end; ++i) names.push_back(name(static_cast<Enum>(i)));
+  return names;
+}
+
+// The value of a name that is one of Names.
+template <typename Enum>
+Enum ValueOf(const std::string& wanted, const char* (*name)(Enum)) {
+  int i = 0;
+  while (wanted != name(static_cast<Enum>(i))) ++i;
+  return static_cast<Enum>(i);
+}
 
 absl::Status RunCaseAdd(const MemoryFlags& flags) {
   RemoteLearning learning = Connect(flags);
@@ -82,7 +97,7 @@ absl::Status RunCaseOutcome(const MemoryFlags& flags) {
 absl::Status RunGuidelineLearn(const MemoryFlags& flags) {
   RemoteLearning learning = Connect(flags);
   const NewGuideline guideline = {.context = flags.text,
-                                  .action = static_cast<GuidelineAction>(flags.action),
+                                  .action = ValueOf(flags.action, GuidelineActionName),
                                   .text = flags.rule,
                                   .delta = flags.delta};
   CHIMERA_ASSIGN_OR_RETURN(const LearnedGuideline learned,
@@ -133,7 +148,7 @@ absl::Status RunGuidelineOutcome(const MemoryFlags& flags) {
 absl::Status RunEntitySet(const MemoryFlags& flags) {
   RemoteLearning learning = Connect(flags);
   const EntityStatement one = {
-      .name = flags.text, .role = static_cast<EntityRole>(flags.role), .filler = flags.object};
+      .name = flags.text, .role = ValueOf(flags.role, EntityRoleName), .filler = flags.object};
   CHIMERA_ASSIGN_OR_RETURN(const std::vector<EntityChange> changes,
                            learning.SetEntities(flags.user, std::span(&one, 1)));
   const EntityChange& change = changes[0];
@@ -229,13 +244,9 @@ void AddGuideline(CLI::App* memory, Command* run, const Flags& flags) {
                             RunGuidelineLearn);
   learn->add_option("context", flags->text, "Where it did")->required();
   learn->add_option("text", flags->rule, "The rule, for people")->required();
-  std::map<std::string, int> actions;
-  for (int i = 0; i < kGuidelineActions; ++i) {
-    actions[GuidelineActionName(static_cast<GuidelineAction>(i))] = i;
-  }
   learn->add_option("--action", flags->action, "What to do in such a context")
       ->required()
-      ->transform(CLI::CheckedTransformer(actions));
+      ->check(CLI::IsMember(Names<GuidelineAction>(0, kGuidelineActions, GuidelineActionName)));
   learn->add_option("--delta", flags->delta, "Outcome with memory less outcome without (-1)");
   learn->footer(
       "Example:\n  chimera memory guideline learn --user ada 'dates of the release' "
@@ -258,11 +269,9 @@ void AddEntity(CLI::App* memory, Command* run, const Flags& flags) {
   group->require_subcommand(1);
   CLI::App* set = AddVerb(group, run, flags, "set", "Say something of an entity", RunEntitySet);
   set->add_option("name", flags->text, "Who or what")->required();
-  std::map<std::string, int> roles;
-  for (int i = 1; i < kEntityRoles; ++i) roles[EntityRoleName(static_cast<EntityRole>(i))] = i;
   set->add_option("role", flags->role, "In which respect")
       ->required()
-      ->transform(CLI::CheckedTransformer(roles));
+      ->check(CLI::IsMember(Names<EntityRole>(1, kEntityRoles, EntityRoleName)));
   set->add_option("filler", flags->object, "What it is")->required();
   set->footer("Example:\n  chimera memory entity set --user ada Eve gender female");
 
