@@ -121,7 +121,7 @@ class ChartBinaryTest : public testing::TestWithParam<const char*> {
         arguments[i + 1] = root_ + "/" + role + ".json";
         ASSERT_TRUE(
             WriteFileAtomic(arguments[i + 1], OnThisMachine(pod, role, config).dump()).ok());
-      } else if (arguments[i] == "--knot") {
+      } else if (arguments[i] == "--knot" || arguments[i] == "--memory") {
         arguments[i + 1] = Dial(arguments[i + 1]);
       }
     }

@@ -76,7 +76,7 @@ TEST(ChartText, FlagsAreTheBinarys) {
   const std::string help =
       RunChimera({"serve", "--help"}).out + RunChimera({"complete", "--help"}).out;
   const std::set<std::string> flags = WordsAfter(Templates(), " - --");
-  EXPECT_EQ(flags.size(), 8u);
+  EXPECT_EQ(flags.size(), 9u);
   for (const std::string& flag : flags) {
     EXPECT_NE(help.find("  --" + flag + " "), std::string::npos) << flag;
   }

@@ -143,6 +143,8 @@ TEST_F(ComposeTest, CommandsAgreeWithTheConfiguration) {
     EXPECT_EQ(After(command, "--config"), "/etc/chimera/service.json");
     const bool needs_knot = role == "surface" || role == "trainer";
     EXPECT_EQ(After(command, "--knot"), needs_knot ? knot : "") << role;
+    const std::string memory = "memory:" + std::to_string(config.ports.memory);
+    EXPECT_EQ(After(command, "--memory"), role == "surface" ? memory : "") << role;
   }
 }
 

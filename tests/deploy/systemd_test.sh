@@ -107,7 +107,7 @@ os.execv(sys.argv[1], sys.argv[1:])'
   knot=$address
   start_role memory
   memory=$address
-  start_role surface --knot "$knot"
+  start_role surface --knot "$knot" --memory "$memory"
   set -- --prompt 'The old man' --seed 7 --max-tokens 64
   "$binary" complete --model "$source/models/nano" "$@" >"$work/alone.txt"
   "$binary" complete --target "$address" "$@" >"$work/served.txt" || fail "the completion failed"

@@ -81,6 +81,10 @@ at once, without waiting for DNS. */}}
 {{- printf "%s-knot:%d" (include "chimera.fullname" .) (int .Values.config.ports.knot) -}}
 {{- end -}}
 
+{{- define "chimera.memoryAddress" -}}
+{{- printf "%s-memory:%d" (include "chimera.fullname" .) (int .Values.config.ports.memory) -}}
+{{- end -}}
+
 {{/* Seconds from "please end" to SIGKILL, longer than sleep and drain: (dict "root" $ "role" "knot"). */}}
 {{- define "chimera.graceSeconds" -}}
 {{- $drain := div (add (int .root.Values.config.drain_timeout_ms) 999) 1000 -}}

@@ -42,6 +42,10 @@ spec:
         - --knot
         - {{ include "chimera.knotAddress" $root }}
         {{- end }}
+        {{- if and (eq $role "surface") $root.Values.memory.enabled }}
+        - --memory
+        - {{ include "chimera.memoryAddress" $root }}
+        {{- end }}
       ports:
         - name: grpc
           containerPort: {{ index $root.Values.config.ports $role | int }}
