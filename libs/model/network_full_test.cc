@@ -97,10 +97,8 @@ TEST(FullNetwork, GradientsAtDepth1) { CheckDepth(Full(false), 1); }
 TEST(FullNetwork, GradientsAtDepth3) { CheckDepth(Full(false), 3); }
 TEST(FullNetwork, GradientsAtDepth4) { CheckDepth(Full(false), 4); }
 
-TEST(FullNetwork, GradientsOfTheDecayedCore) {
-  CheckDepth(Decayed(false), 1);
-  CheckDepth(Decayed(false), 3);
-}
+TEST(FullNetwork, GradientsOfTheDecayedCoreAtDepth1) { CheckDepth(Decayed(false), 1); }
+TEST(FullNetwork, GradientsOfTheDecayedCoreAtDepth3) { CheckDepth(Decayed(false), 3); }
 
 // Sketches of all three kinds, absent at some tokens, of random weights.
 struct TextFields {
