@@ -33,15 +33,6 @@ Recalled RecallTexts(Memory* memory, const std::string& user, const std::string&
   return texts;
 }
 
-// The end of a text, from the beginning of a character.
-std::string Tail(std::string_view text, size_t bytes) {
-  if (text.size() > bytes) text.remove_prefix(text.size() - bytes);
-  while (!text.empty() && (static_cast<uint8_t>(text.front()) & 0xC0) == 0x80) {
-    text.remove_prefix(1);
-  }
-  return std::string(text.substr(0, ValidUtf8Prefix(text)));
-}
-
 // The answer to one read, shared by the task that makes it and the session that waits.
 struct Answer {
   Mutex mutex;
@@ -96,7 +87,7 @@ class MemoryReader final : public MemoryView {
 }  // namespace
 
 Recalled RecallForPrompt(Memory* memory, const std::string& user, std::string_view prompt) {
-  const std::string query = Tail(prompt, kContextQueryBytes);
+  const std::string query(Utf8Tail(prompt, kContextQueryBytes));
   if (query.empty()) return std::vector<RecalledText>();
   return RecallTexts(memory, user, query, kContextFacts);
 }

@@ -1,16 +1,10 @@
 #include "cluster/remote_learning.h"
 
-#include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
-
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "chimera/memory/v1/memory.grpc.pb.h"
-#include "cluster/channel.h"
 #include "cluster/learning_proto.h"
-#include "cluster/status_map.h"
+#include "cluster/memory_channel.h"
 #include "memory/learning_arguments.h"
 #include "memory/memory_arguments.h"
 
@@ -18,33 +12,8 @@ namespace chimera {
 
 namespace pb = memory::v1;
 
-struct RemoteLearning::Impl {
-  explicit Impl(const RemoteMemoryOptions& options_in)
-      : options(options_in),
-        what(absl::StrCat("memory at ", options.address)),
-        channel(MakeChannel(options.address)),
-        stub(pb::MemoryService::NewStub(channel)) {}
-
-  template <typename Request, typename Response>
-  absl::Status Call(grpc::Status (pb::MemoryService::Stub::*method)(grpc::ClientContext*,
-                                                                    const Request&, Response*),
-                    const Request& request, Response* response) {
-    CHIMERA_RETURN_IF_ERROR(WaitConnected(channel.get(), what, options.connect_timeout_ms));
-    grpc::ClientContext context;
-    SetDeadline(&context, 0, options.call_timeout_ms);
-    return FromGrpc((stub.get()->*method)(&context, request, response), what);
-  }
-
-  absl::Status CheckCount(int got, size_t wanted) const {
-    if (static_cast<size_t>(got) == wanted) return absl::OkStatus();
-    return absl::InternalError(
-        absl::StrCat(what, " gave ", got, " answers to ", wanted, " questions"));
-  }
-
-  const RemoteMemoryOptions options;
-  const std::string what;
-  const std::shared_ptr<grpc::Channel> channel;
-  const std::unique_ptr<pb::MemoryService::Stub> stub;
+struct RemoteLearning::Impl : MemoryChannel {
+  using MemoryChannel::MemoryChannel;
 };
 
 RemoteLearning::RemoteLearning(const RemoteMemoryOptions& options)

@@ -70,12 +70,7 @@ void MemoryTrack::Turn(int64_t position, std::vector<MemoryRead>* reads) {
     for (const RecalledText& one : *found) read.fact_ids.push_back(one.fact_id);
     Use(*found);
   }
-  // The tail may begin and end within a character.
-  std::string_view text = tail_;
-  while (!text.empty() && (static_cast<uint8_t>(text.front()) & 0xC0) == 0x80) {
-    text.remove_prefix(1);
-  }
-  text = text.substr(0, ValidUtf8Prefix(text));
+  const std::string_view text = Utf8Tail(tail_, kMemoryTailBytes);
   if (text.empty()) return;
   issued_.push_back(position);
   view_->Issue(position, std::string(text));

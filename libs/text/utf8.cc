@@ -60,6 +60,14 @@ size_t ValidUtf8Prefix(std::string_view text) {
   return at;
 }
 
+std::string_view Utf8Tail(std::string_view text, size_t bytes) {
+  if (text.size() > bytes) text.remove_prefix(text.size() - bytes);
+  while (!text.empty() && (static_cast<uint8_t>(text.front()) & 0xC0) == 0x80) {
+    text.remove_prefix(1);
+  }
+  return text.substr(0, ValidUtf8Prefix(text));
+}
+
 size_t TruncatedUtf8Suffix(std::string_view text) {
   for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
     const size_t at = text.size() - back;

@@ -29,6 +29,10 @@ Utf8Char Utf8At(std::string_view text, size_t at);
 // Length of the longest prefix that is well-formed; text.size() when all of it is.
 size_t ValidUtf8Prefix(std::string_view text);
 
+// The last bytes of a text, from the beginning of a character to the end of one: at most so many.
+// Stops before what is ill-formed.
+std::string_view Utf8Tail(std::string_view text, size_t bytes);
+
 // How many bytes (0..3) at the end begin a character that more bytes could complete.
 size_t TruncatedUtf8Suffix(std::string_view text);
 
