@@ -1,5 +1,6 @@
 #include "cluster/knot_proto.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,23 @@ absl::Status ReadWeights(const knot::v1::Node& in, size_t index, VerifyNode* out
   return absl::OkStatus();
 }
 
+// One of each node when it was asked for, or none at all.
+absl::Status CheckSurprises(const VerifyRequest& request, const knot::v1::Verified& in) {
+  const size_t n = static_cast<size_t>(in.surprises_size());
+  const size_t wanted = request.want_surprise ? request.nodes.size() : 0;
+  if (n != 0 && n != wanted) {
+    return absl::InternalError(
+        absl::StrCat("the knot sent ", n, " surprises, ", wanted, " were asked for"));
+  }
+  for (const float surprise : in.surprises()) {
+    if (!(surprise >= 0.0f && std::isfinite(surprise))) {
+      return absl::InternalError(
+          absl::StrCat("the knot sent a surprise of ", surprise, ", which is no norm"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // A curve that does not ascend is none.
 CostCurve ReadCost(const knot::v1::GetModelResponse& in) {
   CostCurve curve;
@@ -99,6 +117,7 @@ void WriteVerify(const VerifyRequest& request, uint64_t class_table_id, knot::v1
   out->set_commit_all(request.commit_all);
   out->set_loops(request.loops);
   out->set_exit_early(request.exit_early);
+  out->set_want_surprise(request.want_surprise);
   knot::v1::Transform* transform = out->mutable_transform();
   transform->set_temperature(request.transform.temperature);
   transform->set_repetition_penalty(request.transform.repetition_penalty);
@@ -136,6 +155,7 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches*
   out.commit_all = in.commit_all();
   out.loops = in.loops();
   out.exit_early = in.exit_early();
+  out.want_surprise = in.want_surprise();
   if (in.has_transform()) {
     out.transform.temperature = in.transform().temperature();
     out.transform.repetition_penalty = in.transform().repetition_penalty();
@@ -170,9 +190,12 @@ void WriteVerified(const VerifyResult& result, knot::v1::Verified* out) {
   out->set_tokens_run(result.tokens_run);
   out->set_loops_run(result.loops_run);
   out->set_residual(result.residual);
+  out->mutable_surprises()->Add(result.surprises.begin(), result.surprises.end());
 }
 
-absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in) {
+absl::StatusOr<VerifyResult> ReadVerified(const VerifyRequest& request,
+                                          const knot::v1::Verified& in) {
+  CHIMERA_RETURN_IF_ERROR(CheckSurprises(request, in));
   VerifyResult out;
   for (const knot::v1::NodeDistribution& from : in.distributions()) {
     if (from.token_ids_size() != from.logits_size() ||
@@ -185,6 +208,7 @@ absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in) {
   out.tokens_run = in.tokens_run();
   out.loops_run = in.loops_run();
   out.residual = in.residual();
+  out.surprises.assign(in.surprises().begin(), in.surprises().end());
   return out;
 }
 

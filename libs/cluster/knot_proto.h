@@ -39,7 +39,9 @@ absl::StatusOr<VerifyRequest> ReadVerify(const knot::v1::Verify& in, KnotCaches*
                                          UnknownContent* unknown);
 
 void WriteVerified(const VerifyResult& result, knot::v1::Verified* out);
-absl::StatusOr<VerifyResult> ReadVerified(const knot::v1::Verified& in);
+// INTERNAL for lists that do not agree with each other or with the request they answer.
+absl::StatusOr<VerifyResult> ReadVerified(const VerifyRequest& request,
+                                          const knot::v1::Verified& in);
 
 void WriteRows(const NodeDistribution& rows, int first, knot::v1::Rows* out);
 absl::StatusOr<NodeDistribution> ReadRows(const knot::v1::Rows& in);

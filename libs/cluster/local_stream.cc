@@ -1,6 +1,7 @@
 #include "cluster/local_stream.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -72,6 +73,10 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
   }
   if (request.exit_early && (n != 1 || !request.commit_all)) {
     return absl::InvalidArgumentError("exit_early takes a pass of one committed node");
+  }
+  if (request.want_surprise && !request.commit_all) {
+    return absl::InvalidArgumentError(
+        "want_surprise takes a pass whose nodes are all committed (commit_all)");
   }
   const int in_window = window_.has_value() ? window_->n_nodes() : 0;
   if (request.commit_node < -1 || request.commit_node >= in_window) {
@@ -217,10 +222,20 @@ absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result
 
 // A pass much longer than the window still fits: history_ holds all of its nodes.
 absl::Status LocalStream::RunChain(const VerifyRequest& request, VerifyResult* result) {
+  const std::vector<LayerKind>& layers = model_->shape().layers;
+  if (request.want_surprise &&
+      std::find(layers.begin(), layers.end(), LayerKind::kTitans) != layers.end()) {
+    result->surprises.resize(request.nodes.size());
+  }
   for (size_t at = 0; at < request.nodes.size();) {
     const size_t end = PieceEnd(request, at);
     CHIMERA_RETURN_IF_ERROR(RunPiece(request, at, end, result));
     at = end;
+  }
+  for (const float surprise : result->surprises) {
+    if (!std::isfinite(surprise)) {
+      return absl::InternalError("the model produced a surprise that is not finite");
+    }
   }
   return absl::OkStatus();
 }
@@ -263,6 +278,7 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
                  .hidden = HiddenOf(first_wanted),
                  .logits = logits_.data(),
                  .gates = gates_};
+  if (!result->surprises.empty()) job.surprises = result->surprises.data() + begin;
   if (!scheduler_->Run(engine_.get(), &job, Limits())) return Stopped();
   gates_ = job.gates;
   position_ += static_cast<int64_t>(end - begin);

@@ -40,9 +40,8 @@ void PassEngine::RunSteps(std::span<PassJob* const> jobs) {
   for (PassJob* job : jobs) {
     const int n = static_cast<int>(job->rows.size());
     Collect(job, 0, n, hidden + static_cast<size_t>(end) * d_model);
+    Report(steps_, end, 0, n, job);
     end += n;
-    job->loops_run = steps_.loops_run(end - 1);
-    job->residual = steps_.residual(end - 1);
   }
   Add(steps_.TakeGateMeans(), &jobs[0]->gates);
   RunHead();
@@ -61,8 +60,7 @@ bool PassEngine::AdvancePrompt() {
     p.layers_done = prompts_.Advance();
     if (!p.layers_done) return false;
     Collect(p.job, p.begin, p.end, prompts_.Rows().data());
-    p.job->loops_run = prompts_.loops_run();
-    p.job->residual = prompts_.residual();
+    Report(prompts_, 0, p.begin, p.end, p.job);
     Add(prompts_.TakeGateMeans(), &p.job->gates);
     if (!head_to_.empty() || !tile_jobs_.empty()) return false;
   }
@@ -84,6 +82,16 @@ void PassEngine::Collect(PassJob* job, int begin, int end, const float* hidden) 
     }
     std::copy_n(from, d_model, head_in_.data() + head_to_.size() * d_model);
     head_to_.push_back(job->logits + w * vocab_size);
+  }
+}
+
+void PassEngine::Report(const Stepper& pass, int first, int begin, int end, PassJob* job) {
+  const int last = first + end - begin - 1;
+  job->loops_run = pass.loops_run(last);
+  job->residual = pass.residual(last);
+  if (job->surprises == nullptr) return;
+  for (int row = begin; row < end; ++row) {
+    job->surprises[row] = pass.surprise(first + row - begin);
   }
 }
 

@@ -23,8 +23,9 @@ struct PassJob {
   std::span<const int> wanted;         // rows whose distribution is asked for, ascending
   // Mask-first: the tiles of the head that are evaluated for the one wanted row; empty: all.
   std::span<const int32_t> tiles;
-  float* hidden = nullptr;  // [wanted][d_model], receives their normalised vectors
-  float* logits = nullptr;  // [wanted][vocab_size], or [tiles][16]
+  float* hidden = nullptr;     // [wanted][d_model], receives their normalised vectors
+  float* logits = nullptr;     // [wanted][vocab_size], or [tiles][16]
+  float* surprises = nullptr;  // [rows], receives Stepper::surprise; null: nobody asks
   // Of the last row.
   int loops_run = 1;
   float residual = 0.0f;
@@ -66,6 +67,9 @@ class PassEngine {
 
   // The wanted rows of a job among rows [begin, end) of its own, found at hidden + (row - begin).
   void Collect(PassJob* job, int begin, int end, const float* hidden);
+  // What a pass found out about rows [begin, end) of a job, which are the pass's rows from `first`
+  // on.
+  static void Report(const Stepper& pass, int first, int begin, int end, PassJob* job);
   void RunHead();
 
   const std::shared_ptr<const Model> model_;

@@ -39,6 +39,7 @@ std::unique_ptr<LocalKnot> TestKnot(int threads) {
 VerifyRequest Chain(int n, uint64_t seed) {
   const PhiloxStream rng(seed, RngPurpose::kDataShuffle, 0);
   VerifyRequest request;
+  request.want_surprise = true;
   for (int i = 0; i < n; ++i) {
     VerifyNode node;
     node.parent = i - 1;
@@ -81,12 +82,15 @@ struct Speaker {
       const NodeDistribution& at = result->distributions.back();
       heard.push_back(at.raw_log_sum_exp);
       heard.insert(heard.end(), at.logits.begin(), at.logits.begin() + 3);
+      EXPECT_EQ(result->surprises.size(), request.nodes.size());
+      heard.insert(heard.end(), result->surprises.begin(), result->surprises.end());
       request = VerifyRequest();
+      request.want_surprise = true;
       request.nodes.push_back({.parent = -1, .token_id = at.token_ids[0]});
       request.nodes[0].want_distribution = true;
       if (result->position % 16 != 3) continue;
       VerifyRequest window = request;
-      window.commit_all = false;
+      window.commit_all = window.want_surprise = false;
       window.nodes.push_back({.parent = 0, .token_id = at.token_ids[1]});
       const absl::StatusOr<VerifyResult> seen = on->Verify(window);
       if (!seen.ok()) return seen.status();
@@ -205,6 +209,7 @@ TEST(PassScheduler, TenThousandStepsAllocateNothing) {
   std::vector<float> logits(static_cast<size_t>((*model)->shape().vocab_size));
   const std::atomic<bool> never{false};
   const int wanted[] = {0};
+  float surprise = 0;
   int32_t token = 1;
   const auto step = [&] {
     const Stepper::Row row = {.state = &state, .token = token};
@@ -213,6 +218,7 @@ TEST(PassScheduler, TenThousandStepsAllocateNothing) {
     job.wanted = wanted;
     job.hidden = hidden.data();
     job.logits = logits.data();
+    job.surprises = &surprise;
     ASSERT_TRUE(scheduler.Run(engine.get(), &job, {&never, 0}));
     const auto top = std::max_element(logits.begin(), logits.end());
     token = static_cast<int32_t>(top - logits.begin());
@@ -221,6 +227,7 @@ TEST(PassScheduler, TenThousandStepsAllocateNothing) {
   const long before = Allocations();
   for (int i = 0; i < (kSanitized ? 500 : 10000); ++i) step();
   EXPECT_EQ(Allocations() - before, 0);
+  EXPECT_GT(surprise, 0.0f);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ class RemoteStream final : public KnotStream {
     // The knot may ask for each of them once, and again when other streams pushed it out.
     for (int round = 0; round < kUnknownRoundsMax; ++round) {
       CHIMERA_ASSIGN_OR_RETURN(const pb::StreamResponse response, Exchange(message));
-      if (response.has_verified()) return ReadVerified(response.verified());
+      if (response.has_verified()) return ReadVerified(request, response.verified());
       if (response.has_unknown_sketch()) {
         CHIMERA_RETURN_IF_ERROR(PutSketch(request.fields, response.unknown_sketch().sketch_id()));
       } else if (response.has_unknown_mask()) {

@@ -77,10 +77,11 @@ struct SketchFieldSet {
 
 struct VerifyRequest {
   std::vector<VerifyNode> nodes;
-  int32_t commit_node = -1;  // node of the previous pass to commit first; -1: nothing pending
-  bool commit_all = true;    // nodes form a chain and all of it is committed after the pass
-  int loops = 0;             // 0: as many as the stream was opened for
-  bool exit_early = false;   // one node: stop looping once an iteration changes too little
+  int32_t commit_node = -1;    // node of the previous pass to commit first; -1: nothing pending
+  bool commit_all = true;      // nodes form a chain and all of it is committed after the pass
+  int loops = 0;               // 0: as many as the stream was opened for
+  bool exit_early = false;     // one node: stop looping once an iteration changes too little
+  bool want_surprise = false;  // of every node; only with commit_all
   LogitTransform transform;
   SketchFieldSet fields;  // a model without span-knot layers passes them over
 };
@@ -103,6 +104,10 @@ struct VerifyResult {
   int tokens_run = 0;
   int loops_run = 1;
   float residual = 0.0f;
+  // How much each node surprised the Titans layers: the norm of their gradients at its token
+  // (math-inference-training C.6), finite and at least 0. Empty when nobody asked, and of a model
+  // without such layers.
+  std::vector<float> surprises;
 };
 
 // A snapshot that a stream holds.

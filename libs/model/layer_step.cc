@@ -295,9 +295,13 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
     }
   });
   for (int64_t i = 0; i < n; ++i) {
-    const auto& [at, position, memory_copy] = rows[size_t(i)];
+    const auto& [at, position, memory_copy, surprise] = rows[size_t(i)];
     TitansCommit(w.layer, at.use, position, node(i), at.memory, at.state);
     if (memory_copy != nullptr) std::copy_n(at.memory, TitansMemoryFloats(shape), memory_copy);
+    if (surprise != nullptr) {
+      const float last = TitansSurpriseOf(at.memory).last;
+      *surprise += last * last;
+    }
   }
 }
 

@@ -39,6 +39,9 @@ struct LayerRow {
   // TM: receives the memory as this token leaves it, when the pass goes on beyond its window of 16
   // and later iterations will read it; else null.
   float* memory_copy = nullptr;
+  // TM: the square of this token's surprise (TitansSurprise::last) is added to it; null where
+  // nobody asks and in later iterations, which count nothing.
+  float* surprise = nullptr;
 };
 
 // What a token tree leaves in one layer and iteration until a path of it is committed: raw

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -45,6 +46,7 @@ struct Stepper::Scratch {
       const auto row = static_cast<size_t>(active[static_cast<size_t>(r)]);
       LayerRow& out = layer_rows[static_cast<size_t>(r)];
       out = {StateAt(row, i, iteration), positions[row]};
+      if (iteration == 0) out.surprise = &surprises[row];
       if (window_of[row] < 0) continue;
       float* const copy = copies.At(i, window_of[row]);
       if (copy == nullptr) continue;
@@ -64,7 +66,9 @@ struct Stepper::Scratch {
   // when Advance has returned true.
   void Start(int first, std::span<const int32_t> tokens) {
     at = {.first = first, .end = first + static_cast<int>(tokens.size())};
-    std::fill(residuals.begin() + at.first, residuals.begin() + at.end, 0.0f);
+    for (auto* figures : {&residuals, &surprises}) {
+      std::fill(figures->begin() + at.first, figures->begin() + at.end, 0.0f);
+    }
     ActivateAll();
     Embed(tokens);
     if (InLoop(0)) EnterLoop();
@@ -235,6 +239,7 @@ struct Stepper::Scratch {
   std::array<uint8_t, kPrefillMax> loops;  // iterations to run, then those it ran
   std::array<bool, kPrefillMax> exits;
   std::array<float, kPrefillMax> residuals{};
+  std::array<float, kPrefillMax> surprises{};  // squared, summed over TM layers
   std::array<const SpanFields*, kPrefillMax> row_fields;
   std::array<int, kPrefillMax + 1> window_of;
   std::array<int32_t, kPrefillMax> batch_tokens;
@@ -348,6 +353,9 @@ int Stepper::loops_run() const { return loops_run(scratch_->last_row); }
 float Stepper::residual() const { return residual(scratch_->last_row); }
 int Stepper::loops_run(int row) const { return scratch_->loops[static_cast<size_t>(row)]; }
 float Stepper::residual(int row) const { return scratch_->residuals[static_cast<size_t>(row)]; }
+float Stepper::surprise(int row) const {
+  return std::sqrt(scratch_->surprises[static_cast<size_t>(row)]);
+}
 
 void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float> logits) {
   Scratch& s = *scratch_;

@@ -82,6 +82,9 @@ class Stepper {
   float residual() const;
   int loops_run(int row) const;
   float residual(int row) const;
+  // Of a row of the last call: the norm of its gradient over all TM layers (math-inference-training
+  // C.6); 0 without such layers, and of a tree, which commits nothing by itself.
+  float surprise(int row) const;
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.
   void Logits(std::span<const float> hidden, int n_rows, std::span<float> logits);

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/philox.h"
+#include "layers/titans.h"
 #include "model/model_testing.h"
 #include "model/planes_testing.h"
 
@@ -83,6 +84,40 @@ TEST_P(StepTest, ServingEqualsTraining) {
   if (!quantized()) {
     // Rings and sketches are of integers and bits whatever the switch says.
     EXPECT_LE(largest, shape() == TestShape::kFull ? 3e-2 : 1e-3);
+  }
+}
+
+// The surprise of a token is the norm over the memories of all TM layers, however passes are cut.
+TEST_P(StepTest, SurprisesAreThoseOfTheMemories) {
+  const auto model = Load();
+  const ModelConfig& c = model->shape();
+  const auto tokens = RandomTokens(100, 1024, 17);
+  ExecContext exec(2);
+  Stepper stepper(*model, &exec);
+  BraidState state(c);
+  std::vector<float> steps;
+  for (const int32_t token : tokens) {
+    stepper.Step(&state, token);
+    float squares = 0;
+    for (int i = 0; i < c.n_layers; ++i) {
+      if (c.layers[size_t(i)] != LayerKind::kTitans) continue;
+      const float last = TitansSurpriseOf(state.memory(i).data()).last;
+      ASSERT_GT(last, 0.0f);
+      squares += last * last;
+    }
+    steps.push_back(stepper.surprise(0));
+    ASSERT_EQ(steps.back(), std::sqrt(squares)) << steps.size();
+  }
+  EXPECT_EQ(steps[0] > 0.0f, shape() == TestShape::kFull);
+  for (const size_t block : {size_t{64}, size_t{7}}) {
+    BraidState fresh(c);
+    std::vector<float> prefilled;
+    for (size_t at = 0; at < tokens.size(); at += block) {
+      const size_t n = std::min(block, tokens.size() - at);
+      stepper.Prefill(&fresh, std::span(tokens).subspan(at, n));
+      for (size_t r = 0; r < n; ++r) prefilled.push_back(stepper.surprise(int(r)));
+    }
+    EXPECT_EQ(prefilled, steps) << block;
   }
 }
 
@@ -189,6 +224,7 @@ TEST_P(StepTest, StreamsInOnePassEqualEachAlone) {
       const auto want = alone.Step(&own[s], texts[s][size_t(t)], loops_of(s), s == 3);
       ASSERT_EQ(std::memcmp(hidden.data() + r * d, want.data(), d * 4), 0) << s << " at " << t;
       EXPECT_EQ(together.loops_run(int(r)), alone.loops_run());
+      EXPECT_EQ(together.surprise(int(r)), alone.surprise(0));
       if (r + 1 == rows.size() || who[r + 1].first != s) {
         EXPECT_EQ(together.residual(int(r)), alone.residual());
       }
@@ -243,6 +279,7 @@ TEST_P(StepTest, WindowsEqualPlainDecode) {
     const TokenTree tree(parents.data(), static_cast<int>(parents.size()));
     const auto hidden = drafts.Tree(&b, tree, ids);
     const std::vector<float> rows(hidden.begin(), hidden.end());
+    EXPECT_EQ(drafts.surprise(0), 0.0f) << "nothing is committed yet";
     const auto d = static_cast<size_t>(model->shape().d_model);
     for (int leaf = 0; leaf < tree.n_nodes(); ++leaf) {
       BraidState walk = a;
