@@ -76,6 +76,11 @@ Session::Session(std::unique_ptr<KnotStream> stream, std::shared_ptr<const Token
   transform_.rows_max = params.temperature == 0.0f && params.logprobs == 0 ? 1 : kFirstRows;
 }
 
+void Session::KeepRan() {
+  CHIMERA_CHECK(prompt_tokens_ == 0);
+  keep_ran_ = true;
+}
+
 absl::Status Session::Start(std::span<const int32_t> prompt) {
   CHIMERA_CHECK(prompt_tokens_ == 0);
   if (prompt.empty())
@@ -94,6 +99,7 @@ absl::Status Session::Start(std::span<const int32_t> prompt) {
     tokens.push_back(id);
   }
   prompt_tokens_ = static_cast<int>(prompt.size());
+  if (keep_ran_) ran_.reserve(prompt.size() + static_cast<size_t>(params_.max_tokens));
   if (guide_ != nullptr) guide_->Begin(static_cast<int64_t>(tokens.size()));
   return RunAll(tokens);
 }
@@ -113,6 +119,7 @@ absl::Status Session::RunAll(std::span<const int32_t> tokens) {
 
 absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distribution) {
   VerifyRequest request;
+  request.want_surprise = keep_ran_;
   request.transform = transform_;
   request.nodes.resize(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -133,6 +140,7 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
   }
   CHIMERA_ASSIGN_OR_RETURN(VerifyResult result, stream_->Verify(request));
   loops_run_ = result.loops_run;
+  if (keep_ran_) CHIMERA_RETURN_IF_ERROR(Keep(tokens, result.surprises));
   position_ += static_cast<int64_t>(tokens.size());
   if (memory_ != nullptr) memory_->Ran(tokens);
   if (!want_distribution) return absl::OkStatus();
@@ -141,6 +149,19 @@ absl::Status Session::Run(std::span<const int32_t> tokens, bool want_distributio
         absl::StrCat("the knot sent ", result.distributions.size(), " distributions, wanted 1"));
   }
   next_ = std::move(result.distributions.front());
+  return absl::OkStatus();
+}
+
+absl::Status Session::Keep(std::span<const int32_t> tokens, std::span<const float> surprises) {
+  if (!surprises.empty() && surprises.size() != tokens.size()) {
+    return absl::InternalError(absl::StrCat("the knot sent ", surprises.size(), " surprises for ",
+                                            tokens.size(), " tokens"));
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const int64_t at = position_ + static_cast<int64_t>(i);
+    if (at == 0) continue;  // the end-of-text in front
+    ran_.push_back({tokens[i], surprises.empty() ? 0.0f : surprises[i], at > prompt_tokens_});
+  }
   return absl::OkStatus();
 }
 

@@ -68,6 +68,13 @@ struct DebtOutcome {
   DebtCounts counts;
 };
 
+// A token of the text that the model has read.
+struct RanToken {
+  int32_t token_id = 0;
+  float surprise = 0.0f;   // VerifyResult::surprises; 0 of a model that has none
+  bool generated = false;  // drawn or forced, not of the prompt
+};
+
 // One timeline over one knot stream. Thread-compatible, but Cancel may be called from any thread.
 class Session {
  public:
@@ -81,6 +88,8 @@ class Session {
           std::unique_ptr<TextGuide> guide = nullptr,
           std::unique_ptr<MemoryTrack> memory = nullptr);
 
+  // From Start on ran() grows, and the knot is asked for surprises. Call before Start.
+  void KeepRan();
   // Runs the prompt, prefixed by end-of-text. Call once. INVALID_ARGUMENT for an empty prompt or a
   // token that is not text.
   absl::Status Start(std::span<const int32_t> prompt);
@@ -101,12 +110,18 @@ class Session {
   std::vector<DebtOutcome> debt_outcomes() const;
   // Of a session with a memory.
   MemoryCounts memory_counts() const { return memory_ ? memory_->counts() : MemoryCounts(); }
+  // After KeepRan: prompt and completion as far as they were run, without the leading end-of-text
+  // and without what was drawn last. At most prompt tokens + max_tokens, which Start makes room
+  // for. Valid until the next call.
+  std::span<const RanToken> ran() const { return ran_; }
 
  private:
   // Any number of tokens, in passes of kPrefillNodes, or up to the next position divisible by 16
   // behind the prompt of a session with a memory; next_ is what follows the last one.
   absl::Status RunAll(std::span<const int32_t> tokens);
   absl::Status Run(std::span<const int32_t> tokens, bool want_distribution);
+  // What was run at position_, for ran_.
+  absl::Status Keep(std::span<const int32_t> tokens, std::span<const float> surprises);
   // The mask of the token to draw next.
   absl::StatusOr<std::shared_ptr<const NodeMask>> NextMask();
   // Tokens that certainly come next.
@@ -131,9 +146,11 @@ class Session {
   std::unique_ptr<MemoryTrack> memory_;
   std::vector<MemoryRead> reads_;  // of the step that runs
   int64_t position_ = 0;           // committed
-  float least_weight_ = 0.0f;      // that next_ has for any token, or less; at most 0
-  NodeDistribution next_;          // of the token to draw
-  std::vector<int32_t> pending_;   // drawn, not run yet
+  std::vector<RanToken> ran_;
+  bool keep_ran_ = false;
+  float least_weight_ = 0.0f;     // that next_ has for any token, or less; at most 0
+  NodeDistribution next_;         // of the token to draw
+  std::vector<int32_t> pending_;  // drawn, not run yet
   int prompt_tokens_ = 0;
   int completion_tokens_ = 0;
   int loops_run_ = 0;

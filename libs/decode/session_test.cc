@@ -29,6 +29,10 @@ std::shared_ptr<const Tokenizer> Ranks() {
 // and logprobs have something to work on.
 class ScriptedStream final : public KnotStream {
  public:
+  static constexpr int kOneEach = -1;
+  int surprises = kOneEach;  // that a pass comes back with
+  bool asked = false;        // for surprises
+
   ScriptedStream(std::vector<int32_t> script, std::vector<int>* passes)
       : script_(std::move(script)),
         passes_(passes),
@@ -42,6 +46,10 @@ class ScriptedStream final : public KnotStream {
     VerifyResult result;
     for (size_t i = 0; i < request.nodes.size(); ++i) {
       EXPECT_EQ(request.nodes[i].parent, static_cast<int>(i) - 1);
+      asked = request.want_surprise;
+      if (asked) {
+        result.surprises.push_back(SurpriseAt(history_.size(), request.nodes[i].token_id));
+      }
       history_.push_back(request.nodes[i].token_id);
       if (!request.nodes[i].want_distribution) continue;
       node_ = static_cast<int>(i);
@@ -50,6 +58,7 @@ class ScriptedStream final : public KnotStream {
       result.distributions.push_back(*rows);
       ++said_;
     }
+    if (surprises != kOneEach) result.surprises.resize(static_cast<size_t>(surprises));
     result.position = static_cast<int64_t>(history_.size());
     return result;
   }
@@ -63,6 +72,10 @@ class ScriptedStream final : public KnotStream {
   }
 
   void Cancel() override {}
+
+  static float SurpriseAt(size_t position, int32_t token) {
+    return static_cast<float>(position) + static_cast<float>(token) / 2048.0f;
+  }
 
   std::vector<float> Logits() const {
     std::vector<float> logits(static_cast<size_t>(Ranks()->vocab_size()));
@@ -253,6 +266,67 @@ TEST(Session, RefusesPromptsThatAreNotText) {
     EXPECT_EQ(session.Step().status().code(), absl::StatusCode::kFailedPrecondition);
   }
   EXPECT_TRUE(passes.empty());
+}
+
+// Prompts of one pass and of two; the last token of the completion is drawn and never run.
+TEST(Session, KeepsWhatItRan) {
+  for (const int words : {3, 700}) {
+    std::string text;
+    for (int i = 0; i < words; ++i) text += " the";
+    const std::vector<int32_t> prompt = Ranks()->Encode(text);
+    std::vector<int> passes;
+    SamplingParams params = Greedy();
+    params.max_tokens = 5;
+    Session session(std::make_unique<ScriptedStream>(ByteScript("abcdefgh"), &passes), Ranks(),
+                    params);
+    session.KeepRan();
+    ASSERT_TRUE(session.Start(prompt).ok());
+    ASSERT_EQ(session.ran().size(), prompt.size());
+    const RanToken* const first = session.ran().data();
+    std::vector<int32_t> whole = prompt;
+    for (FinishReason reason = FinishReason::kNone; reason == FinishReason::kNone;) {
+      const auto event = session.Step();
+      ASSERT_TRUE(event.ok()) << event.status();
+      whole.insert(whole.end(), event->token_ids.begin(), event->token_ids.end());
+      reason = event->reason;
+    }
+    ASSERT_EQ(whole.size(), prompt.size() + 5);
+    ASSERT_EQ(session.ran().size(), whole.size() - 1);
+    EXPECT_EQ(session.ran().data(), first) << "room was made at the start";
+    for (size_t i = 0; i < session.ran().size(); ++i) {
+      const RanToken& ran = session.ran()[i];
+      EXPECT_EQ(ran.token_id, whole[i]);
+      EXPECT_EQ(ran.surprise, ScriptedStream::SurpriseAt(i + 1, whole[i]));
+      EXPECT_EQ(ran.generated, i >= prompt.size()) << i;
+    }
+  }
+}
+
+TEST(Session, KeepsNothingWhenNotAskedAndZerosOfAModelWithoutSurprises) {
+  const std::vector<int32_t> prompt = Ranks()->Encode("a quiet house");
+  std::vector<int> passes;
+  for (const bool keep : {false, true}) {
+    auto stream = std::make_unique<ScriptedStream>(Script("x"), &passes);
+    stream->surprises = 0;
+    const ScriptedStream* const knot = stream.get();
+    Session session(std::move(stream), Ranks(), Greedy());
+    if (keep) session.KeepRan();
+    ASSERT_TRUE(session.Start(prompt).ok());
+    EXPECT_EQ(knot->asked, keep);
+    EXPECT_EQ(session.ran().size(), keep ? prompt.size() : 0);
+    for (const RanToken& ran : session.ran()) EXPECT_EQ(ran.surprise, 0.0f);
+  }
+}
+
+TEST(Session, SurprisesOfOtherTokensAreAnError) {
+  std::vector<int> passes;
+  auto stream = std::make_unique<ScriptedStream>(Script("x"), &passes);
+  stream->surprises = 2;
+  Session session(std::move(stream), Ranks(), Greedy());
+  session.KeepRan();
+  const absl::Status status = session.Start(Ranks()->Encode("a quiet house"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("2 surprises for"));
 }
 
 TEST(Session, SameSeedSameTextOtherSeedOtherText) {
