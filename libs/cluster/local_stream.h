@@ -23,8 +23,6 @@
 
 namespace chimera {
 
-inline constexpr int kWantedNodesMax = 64;  // nodes of one pass that may ask for a distribution
-
 // Thread-compatible, except Cancel.
 class LocalStream final : public KnotStream {
  public:

@@ -18,6 +18,7 @@ namespace chimera {
 inline constexpr int kRowsMax = 1024;         // D4's bound K
 inline constexpr int kPenaltyWindow = 1024;   // tokens the repetition penalty looks back
 inline constexpr int kVerifyNodesMax = 4096;  // nodes of one pass; longer prompts take several
+inline constexpr int kWantedNodesMax = 64;    // of them those that may ask for a distribution
 inline constexpr int kSnapshotsMax = 2;       // that a stream holds (D14)
 inline constexpr int64_t kSnapshotChunkBytes = 256 << 10;   // of ReadSnapshot
 inline constexpr int64_t kRestoreChunkBytesMax = 1 << 20;   // of KnotRestore::Add
