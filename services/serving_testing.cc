@@ -113,6 +113,7 @@ Serving::Serving(const std::string& model_folder, const ServingOptions& options)
   surface_options.queue_max = options.queue_max;
   surface_options.stall_timeout_ms = options.stall_timeout_ms;
   surface_options.request_deadline_ms = options.request_deadline_ms;
+  surface_options.learn = options.learn;
   Knot* chosen = options.remote_knot ? static_cast<Knot*>(remote.get()) : local.get();
   if (options.endless) {
     endless = std::make_unique<EndlessKnot>(chosen, TestTokenizer()->eot());

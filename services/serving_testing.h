@@ -36,6 +36,7 @@ struct ServingOptions {
   int64_t memory_limit_bytes = 0;
   std::string data_dir;
   Memory* memory = nullptr;  // borrowed; null: requests may not name users
+  bool learn = false;        // and it learns from completions
 };
 
 // One client's view of a completion.

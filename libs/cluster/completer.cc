@@ -118,11 +118,13 @@ CancelScope::~CancelScope() {
   token_->on_cancel_ = nullptr;
 }
 
-Completer::Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory)
+Completer::Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory,
+                     bool learn)
     : knot_(knot), limits_(limits), metrics_(metrics), memory_(memory), frontends_(knot) {
   if (memory == nullptr) return;
   memory_reads_ =
       std::make_unique<Executor>("memory read", kMemoryReadThreads, kMemoryReadsWaiting);
+  if (learn) learning_ = std::make_unique<SessionLearning>(knot, memory, metrics);
 }
 
 absl::StatusOr<CompletionEnd> Completer::Run(const CompletionRequest& request, CompletionSink* sink,
@@ -166,8 +168,9 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   start.params = Resolve(request, frontend->config.generation, limits_);
   CHIMERA_RETURN_IF_ERROR(ValidateParams(start.params, limits_));
   start.memory = ContextFor(request);
-  const std::vector<int32_t> prompt = frontend->tokenizer->Encode(
-      start.memory ? PromptWithFacts(request.prompt, start.memory->facts) : request.prompt);
+  const std::string text =
+      start.memory ? PromptWithFacts(request.prompt, start.memory->facts) : request.prompt;
+  const std::vector<int32_t> prompt = frontend->tokenizer->Encode(text);
   start.model_id = frontend->model_id;
   start.prompt_tokens = static_cast<int>(prompt.size());
   start.tokenizer = frontend->tokenizer;
@@ -182,8 +185,19 @@ absl::StatusOr<CompletionEnd> Completer::RunChecked(const CompletionRequest& req
   }
   Session session(std::move(stream), frontend->tokenizer, start.params, std::move(matcher),
                   GuideFor(request, *frontend, start.params), std::move(track));
+  const bool learn = learning_ != nullptr && request.learn && start.memory.has_value();
+  if (learn) session.KeepRan();
   const CancelScope scope(cancel, [&session] { session.Cancel(); });
   CHIMERA_ASSIGN_OR_RETURN(CompletionEnd end, Generate(&session, prompt, sink, timing));
+  if (learn) {
+    learning_->Learn({.user = request.user,
+                      .model_id = frontend->model_id,
+                      .tokenizer = frontend->tokenizer,
+                      .prompt = request.prompt,
+                      .context_bytes = text.size() - request.prompt.size(),
+                      .ran = {session.ran().begin(), session.ran().end()},
+                      .facts = start.memory->facts});
+  }
   if (start.memory.has_value()) {
     end.memory = session.memory_counts();
     if (metrics_ != nullptr) {

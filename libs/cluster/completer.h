@@ -15,6 +15,7 @@
 #include "cluster/executor.h"
 #include "cluster/metrics.h"
 #include "cluster/model_frontend.h"
+#include "cluster/session_learning.h"
 #include "decode/session.h"
 #include "memory/memory.h"
 
@@ -30,7 +31,8 @@ struct CompletionRequest {
   std::optional<uint64_t> seed;  // unset: one is drawn and reported
   std::vector<std::string> stop;
   GrammarSource grammar;
-  std::string user;  // whose memory is read; empty: nobody's
+  std::string user;   // whose memory is read; empty: nobody's
+  bool learn = true;  // let the user's memory learn from it, where the completer does
   int logprobs = 0;
   std::string model_id;  // empty: the current model
   std::string request_id;
@@ -106,8 +108,9 @@ class CancelScope {
 class Completer {
  public:
   // All are borrowed; metrics may be null. Without a memory a request that names a user is
-  // FAILED_PRECONDITION.
-  Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory = nullptr);
+  // FAILED_PRECONDITION. learn: memories learn from completions (session_learning.h).
+  Completer(Knot* knot, const ParamLimits& limits, Metrics* metrics, Memory* memory = nullptr,
+            bool learn = false);
 
   // Blocks until the completion is over. Its slot is free again when this returns.
   absl::StatusOr<CompletionEnd> Run(const CompletionRequest& request, CompletionSink* sink,
@@ -115,6 +118,8 @@ class Completer {
 
   absl::StatusOr<std::vector<int32_t>> Tokenize(const std::string& text);
   const ParamLimits& limits() const { return limits_; }
+  // Completions that a memory has not learned from yet.
+  size_t learning() const { return learning_ == nullptr ? 0 : learning_->waiting(); }
 
  private:
   struct Timing;
@@ -139,6 +144,7 @@ class Completer {
   Memory* const memory_;
   FrontendCache frontends_;
   std::unique_ptr<Executor> memory_reads_;  // with a memory
+  std::unique_ptr<SessionLearning> learning_;
 };
 
 }  // namespace chimera

@@ -72,6 +72,7 @@ void WriteRecalled(RecalledFact fact, pb::Fact* out) {
   out->set_uses(fact.uses);
   out->set_tags(fact.tags);
   out->set_uncertain(fact.uncertain);
+  out->set_evaluate(fact.evaluate);
   if (fact.sketch.has_value()) {
     const std::array<uint8_t, kHyperBytes> bytes = ToBytes(*fact.sketch);
     out->set_sketch(bytes.data(), bytes.size());
@@ -90,6 +91,7 @@ absl::StatusOr<RecalledFact> ReadRecalled(const pb::Fact& in) {
   fact.uses = in.uses();
   fact.tags = in.tags();
   fact.uncertain = in.uncertain();
+  fact.evaluate = in.evaluate();
   if (in.sketch().empty()) return fact;
   std::array<uint8_t, kHyperBytes> bytes;
   if (in.sketch().size() != bytes.size()) {
@@ -113,6 +115,74 @@ Relation ReadRelation(const pb::Relation& in) {
           .predicate = in.predicate(),
           .object = in.object(),
           .weight = in.has_weight() ? in.weight() : 1.0f};
+}
+
+void WriteLearnBatch(const LearnBatch& batch, pb::LearnRequest* out) {
+  for (const ReadToken& token : batch.tokens) {
+    pb::ReadToken* const one = out->add_tokens();
+    one->set_text(token.text);
+    one->set_surprise(token.surprise);
+    one->set_failed(token.failed);
+    one->set_offered(token.offered);
+  }
+  for (const FactEvaluation& evaluation : batch.evaluations) {
+    pb::FactEvaluation* const one = out->add_evaluations();
+    one->set_fact_id(evaluation.fact_id);
+    one->set_nll_with(evaluation.nll_with);
+    one->set_nll_without(evaluation.nll_without);
+    one->set_tokens(evaluation.tokens);
+    one->set_context(evaluation.context);
+  }
+}
+
+absl::StatusOr<LearnBatch> ReadLearnBatch(const pb::LearnRequest& in) {
+  LearnBatch batch;
+  for (const pb::ReadToken& one : in.tokens()) {
+    batch.tokens.push_back({.text = one.text(),
+                            .surprise = one.surprise(),
+                            .failed = one.failed(),
+                            .offered = one.offered()});
+  }
+  for (const pb::FactEvaluation& one : in.evaluations()) {
+    if (!one.has_nll_with() || !one.has_nll_without()) {
+      return absl::InvalidArgumentError("an evaluation needs nll_with and nll_without");
+    }
+    batch.evaluations.push_back({.fact_id = one.fact_id(),
+                                 .nll_with = one.nll_with(),
+                                 .nll_without = one.nll_without(),
+                                 .tokens = one.tokens(),
+                                 .context = one.context()});
+  }
+  return batch;
+}
+
+// The state is one more on the wire, where 0 says nothing.
+void WriteLearnReport(const LearnReport& report, pb::LearnResponse* out) {
+  out->set_written(report.written);
+  out->set_refused(report.refused);
+  out->set_evaluated(report.evaluated);
+  out->set_rejected(report.rejected);
+  out->set_guidelines(report.guidelines);
+  out->set_rollbacks(report.rollbacks);
+  out->set_state(static_cast<pb::LearningState>(static_cast<int>(report.state) + 1));
+  out->set_reason(static_cast<pb::FreezeReason>(report.reason));
+}
+
+absl::StatusOr<LearnReport> ReadLearnReport(const pb::LearnResponse& in) {
+  const int state = static_cast<int>(in.state()) - 1, reason = static_cast<int>(in.reason());
+  if (state < 0 || state > static_cast<int>(EvolutionState::kOff) || reason < 0 ||
+      reason > static_cast<int>(FreezeReason::kContrast)) {
+    return absl::DataLossError(
+        absl::StrCat("learning state ", state + 1, " or freeze reason ", reason, " is unknown"));
+  }
+  return LearnReport{.written = in.written(),
+                     .refused = in.refused(),
+                     .evaluated = in.evaluated(),
+                     .rejected = in.rejected(),
+                     .guidelines = in.guidelines(),
+                     .rollbacks = in.rollbacks(),
+                     .state = static_cast<EvolutionState>(state),
+                     .reason = static_cast<FreezeReason>(reason)};
 }
 
 void WriteStats(const MemoryStats& stats, pb::StatsResponse* out) {

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "chimera/memory/v1/memory.pb.h"
+#include "memory/learn_batch.h"
 #include "memory/memory_types.h"
 
 namespace chimera {
@@ -25,6 +26,13 @@ Relation ReadRelation(const memory::v1::Relation& in);
 
 memory::v1::FactSource WriteSource(Source source);
 absl::StatusOr<Source> ReadSource(memory::v1::FactSource source);
+
+void WriteLearnBatch(const LearnBatch& batch, memory::v1::LearnRequest* out);
+// INVALID_ARGUMENT for an evaluation without its figures.
+absl::StatusOr<LearnBatch> ReadLearnBatch(const memory::v1::LearnRequest& in);
+void WriteLearnReport(const LearnReport& report, memory::v1::LearnResponse* out);
+// DATA_LOSS for a state or reason this version does not know.
+absl::StatusOr<LearnReport> ReadLearnReport(const memory::v1::LearnResponse& in);
 
 void WriteStats(const MemoryStats& stats, memory::v1::StatsResponse* out);
 MemoryStats ReadStats(const memory::v1::StatsResponse& in);

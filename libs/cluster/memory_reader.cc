@@ -28,6 +28,7 @@ Recalled RecallTexts(Memory* memory, const std::string& user, const std::string&
     out.text = std::move(fact.text);
     out.similarity = fact.similarity;
     out.uncertain = fact.uncertain;
+    out.evaluate = fact.evaluate;
     if (fact.sketch.has_value()) out.sketch = std::make_shared<HyperVector>(*fact.sketch);
   }
   return texts;

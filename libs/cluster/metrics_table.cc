@@ -43,6 +43,13 @@ std::vector<MetricSpec> SurfaceTable() {
        "state",
        {"used", "missed"},
        {}},
+      {"chimera_sessions_learned_total",
+       "Completions that a user's memory was told of; failed, in part or whole; or let go, because "
+       "too many waited.",
+       MetricType::kCounter,
+       "outcome",
+       {"learned", "failed", "let_go"},
+       {}},
       {"chimera_grammar_steps_total",
        "Draws from less than all tokens, draws at which the text could not end yet, draws that the "
        "tokens left narrowed down to closing it, and tokens that nothing else could replace.",

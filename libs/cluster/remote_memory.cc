@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "cluster/memory_channel.h"
 #include "cluster/memory_proto.h"
+#include "memory/learning_arguments.h"
 #include "memory/memory_arguments.h"
 
 namespace chimera {
@@ -93,6 +94,17 @@ absl::StatusOr<int64_t> RemoteMemory::Reinforce(const std::string& user,
   pb::ReinforceResponse response;
   CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Reinforce, request, &response));
   return response.reinforced();
+}
+
+absl::StatusOr<LearnReport> RemoteMemory::Learn(const std::string& user, const LearnBatch& batch) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidateLearnBatch(batch));
+  pb::LearnRequest request;
+  request.set_user(user);
+  WriteLearnBatch(batch, &request);
+  pb::LearnResponse response;
+  CHIMERA_RETURN_IF_ERROR(impl_->Call(&pb::MemoryService::Stub::Learn, request, &response));
+  return ReadLearnReport(response);
 }
 
 absl::StatusOr<int64_t> RemoteMemory::Forget(const std::string& user, const std::string& fact_id) {

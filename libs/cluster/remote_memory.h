@@ -39,6 +39,7 @@ class RemoteMemory final : public Memory {
       const RecallOptions& options) override;
   absl::StatusOr<int64_t> Reinforce(const std::string& user,
                                     std::span<const FactUse> uses) override;
+  absl::StatusOr<LearnReport> Learn(const std::string& user, const LearnBatch& batch) override;
   absl::StatusOr<int64_t> Forget(const std::string& user, const std::string& fact_id) override;
   absl::StatusOr<int64_t> ForgetAll(const std::string& user) override;
   absl::StatusOr<int64_t> Relate(const std::string& user, std::span<const Relation> relations,

@@ -72,6 +72,7 @@ void ReadService(Reader& r, ServiceConfig* c) {
   memory.Int("max_facts", 0, 1'000'000'000, &c->memory.max_facts);
   memory.Int("max_facts_per_user", 1, 1'000'000'000, &c->memory.max_facts_per_user);
   ReadBytes(memory, "max_text_bytes", 1, &c->memory.max_text_bytes);
+  memory.Bool("learn", &c->memory.learn);
 }
 
 bool AllDigitsAndDots(const std::string& text) {
@@ -173,7 +174,8 @@ std::string ServiceConfigJson(const ServiceConfig& config) {
                      {"max_jobs", config.trainer.max_jobs}};
   json["memory"] = {{"max_facts", config.memory.max_facts},
                     {"max_facts_per_user", config.memory.max_facts_per_user},
-                    {"max_text_bytes", config.memory.max_text_bytes}};
+                    {"max_text_bytes", config.memory.max_text_bytes},
+                    {"learn", config.memory.learn}};
   return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -41,6 +41,8 @@ struct MemoryServiceConfig {
   int64_t max_facts = 0;  // 0: semantic_memory.capacity of the model's config
   int max_facts_per_user = 20000;
   size_t max_text_bytes = 16384;
+  // Users' memories learn from their completions (FEATURES E2). The surface's business.
+  bool learn = true;
 
   bool operator==(const MemoryServiceConfig&) const = default;
 };

@@ -17,6 +17,7 @@ struct RecalledText {
   std::string text;
   float similarity = 0;    // to what was asked, in [-1, 1]
   bool uncertain = false;  // hardly like it, or inferred and of little weight
+  bool evaluate = false;   // RecalledFact::evaluate
   std::shared_ptr<const HyperVector> sketch;
 };
 

@@ -1,40 +1,38 @@
 #include "memory/evolution.h"
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
+#include "hdc/hypervector.h"
 
 namespace chimera {
 namespace {
 
 // What the ceiling counts of a fact before it is stored.
 int64_t BytesOf(const ProposedFact& fact) {
-  return static_cast<int64_t>(sizeof fact.sketch + fact.text.size());
+  return static_cast<int64_t>(kHyperBytes + fact.text.size());
 }
 
 }  // namespace
 
-Evolution::Evolution(const EvolutionOptions& options, const ActionCodes& codes,
-                     EvolutionStore* store, StateFile file)
+Evolution::Evolution(const EvolutionOptions& options, EvolutionStore* store, StateFile file)
     : options_(options),
-      codes_(&codes),
       store_(store),
       file_(std::move(file)),
       gate_(options.gate),
       live_(options.pool),
-      cases_(options.cases),
-      guidelines_(codes, options.guidelines),
       safety_(options.safety),
-      good_(Live()) {}
+      good_{.pool = live_, .banks = {}} {}
 
 absl::StatusOr<std::unique_ptr<Evolution>> Evolution::Open(const EvolutionOptions& options,
-                                                           const ActionCodes& codes,
                                                            EvolutionStore* store,
                                                            const std::string& state_path) {
   CHIMERA_ASSIGN_OR_RETURN(StateFile file, StateFile::Open(state_path));
-  std::unique_ptr<Evolution> evolution(new Evolution(options, codes, store, std::move(file)));
+  std::unique_ptr<Evolution> evolution(new Evolution(options, store, std::move(file)));
   CHIMERA_RETURN_IF_ERROR(evolution->Load());
   CHIMERA_RETURN_IF_ERROR(evolution->Recover());
   CHIMERA_RETURN_IF_ERROR(evolution->MeetStore());
@@ -45,9 +43,8 @@ absl::Status Evolution::Load() {
   const auto& sections = file_.image().sections;
   if (sections.empty()) return absl::OkStatus();
   for (const StateSection section :
-       {StateSection::kFactPool, StateSection::kCases, StateSection::kGuidelines,
-        StateSection::kSafety, StateSection::kGoodFactPool, StateSection::kGoodCases,
-        StateSection::kGoodGuidelines}) {
+       {StateSection::kFactPool, StateSection::kSafety, StateSection::kGoodFactPool,
+        StateSection::kGoodCases, StateSection::kGoodGuidelines}) {
     if (sections.contains(section)) continue;
     return absl::DataLossError(
         absl::StrCat("state file: section ", static_cast<uint32_t>(section), " is missing"));
@@ -56,59 +53,46 @@ absl::Status Evolution::Load() {
     return sections.at(section);
   };
   CHIMERA_ASSIGN_OR_RETURN(live_, FactPool::Decode(options_.pool, bytes(StateSection::kFactPool)));
-  CHIMERA_ASSIGN_OR_RETURN(cases_,
-                           EpisodicCases::Decode(options_.cases, bytes(StateSection::kCases)));
-  CHIMERA_ASSIGN_OR_RETURN(guidelines_, Guidelines::Decode(*codes_, options_.guidelines,
-                                                           bytes(StateSection::kGuidelines)));
   CHIMERA_ASSIGN_OR_RETURN(safety_,
                            SafetyState::Decode(options_.safety, bytes(StateSection::kSafety)));
   CHIMERA_ASSIGN_OR_RETURN(good_.pool,
                            FactPool::Decode(options_.pool, bytes(StateSection::kGoodFactPool)));
-  good_.cases = bytes(StateSection::kGoodCases);
-  good_.guidelines = bytes(StateSection::kGoodGuidelines);
-  CHIMERA_RETURN_IF_ERROR(EpisodicCases::Decode(options_.cases, good_.cases).status());
-  CHIMERA_RETURN_IF_ERROR(
-      Guidelines::Decode(*codes_, options_.guidelines, good_.guidelines).status());
+  good_.banks = {.cases = bytes(StateSection::kGoodCases),
+                 .guidelines = bytes(StateSection::kGoodGuidelines)};
   rollback_due_ = options_.rollback && safety_.state() == EvolutionState::kFrozen;
   return absl::OkStatus();
 }
 
 absl::Status Evolution::MeetStore() {
-  CHIMERA_ASSIGN_OR_RETURN(const std::vector<EvolutionStore::Held> held, store_->List());
-  std::unordered_set<uint64_t> in_store;
-  for (const EvolutionStore::Held& fact : held) in_store.insert(fact.id);
+  CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> held, store_->List());
+  const std::unordered_set<uint64_t> in_store(held.begin(), held.end());
   for (FactPool* pool : {&live_, &good_.pool}) {
     for (const PooledFact& fact : pool->Facts()) {
       if (!in_store.contains(fact.id)) pool->Erase(fact.id);
     }
-    for (const EvolutionStore::Held& fact : held) {
-      const PooledFact* pooled = pool->Find(fact.id);
-      if (!fact.pinned || (pooled != nullptr && pooled->pinned)) continue;
-      const PooledFact pinned{.id = fact.id, .pinned = true};
-      CHIMERA_RETURN_IF_ERROR(pool->Append({&pinned, 1}).status());
+  }
+  if (file_.image().epoch == 0) {
+    for (const uint64_t id : held) {
+      const PooledFact fact{.id = id};
+      CHIMERA_RETURN_IF_ERROR(live_.Append({&fact, 1}).status());
     }
+    good_.pool = live_;
+    CHIMERA_ASSIGN_OR_RETURN(good_.banks, store_->Banks());
   }
   return SweepStore();
 }
 
 absl::Status Evolution::SweepStore() {
-  CHIMERA_ASSIGN_OR_RETURN(const std::vector<EvolutionStore::Held> held, store_->List());
-  for (const EvolutionStore::Held& fact : held) {
-    if (!IsNeeded(fact.id)) CHIMERA_RETURN_IF_ERROR(store_->Drop(fact.id));
-  }
-  return absl::OkStatus();
-}
-
-Evolution::Snapshot Evolution::Live() const {
-  return {.pool = live_, .cases = cases_.Encode(), .guidelines = guidelines_.Encode()};
+  CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> held, store_->List());
+  return DropUnneeded(held);
 }
 
 std::map<StateSection, std::string> Evolution::Sections() {
-  return {
-      {StateSection::kFactPool, live_.Encode()},          {StateSection::kCases, cases_.Encode()},
-      {StateSection::kGuidelines, guidelines_.Encode()},  {StateSection::kSafety, safety_.Encode()},
-      {StateSection::kGoodFactPool, good_.pool.Encode()}, {StateSection::kGoodCases, good_.cases},
-      {StateSection::kGoodGuidelines, good_.guidelines}};
+  return {{StateSection::kFactPool, live_.Encode()},
+          {StateSection::kSafety, safety_.Encode()},
+          {StateSection::kGoodFactPool, good_.pool.Encode()},
+          {StateSection::kGoodCases, good_.banks.cases},
+          {StateSection::kGoodGuidelines, good_.banks.guidelines}};
 }
 
 bool Evolution::IsNeeded(uint64_t id) const {
@@ -117,24 +101,39 @@ bool Evolution::IsNeeded(uint64_t id) const {
 }
 
 absl::Status Evolution::DropUnneeded(std::span<const uint64_t> ids) {
-  for (const uint64_t id : ids) {
-    if (!IsNeeded(id)) CHIMERA_RETURN_IF_ERROR(store_->Drop(id));
-  }
-  return absl::OkStatus();
+  std::vector<uint64_t> unneeded;
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(unneeded),
+               [this](uint64_t id) { return !IsNeeded(id); });
+  return unneeded.empty() ? absl::OkStatus() : store_->Drop(unneeded);
 }
 
-bool Evolution::Admit(GrowthClass growth, int64_t bytes_now, int64_t bytes_more) {
-  if (!rollback_due_ && safety_.CheckGrowth(growth, bytes_now, bytes_more).ok() &&
-      safety_.AdmitWrite()) {
-    return true;
-  }
-  ++counters_.refused;
-  return false;
+int64_t Evolution::bytes() const {
+  constexpr int64_t kPooledBytes = 80;
+  const auto of = [](const Snapshot& snapshot) {
+    return snapshot.pool.size() * kPooledBytes +
+           static_cast<int64_t>(snapshot.banks.cases.size() + snapshot.banks.guidelines.size());
+  };
+  return live_.size() * kPooledBytes + of(good_) + (candidate_ ? of(*candidate_) : 0);
 }
 
-absl::StatusOr<bool> Evolution::OnToken(double surprise, bool failed) {
+absl::Status Evolution::Admit(GrowthClass growth, int64_t bytes_now, int64_t bytes_more) {
+  absl::Status status = safety_.CheckGrowth(growth, bytes_now, bytes_more);
+  if (status.ok() && (rollback_due_ || !safety_.AdmitWrite())) {
+    status = absl::FailedPreconditionError(
+        absl::StrCat("learning is ", EvolutionStateName(safety_.state()), " (",
+                     FreezeReasonName(safety_.reason()), ")",
+                     safety_.state() == EvolutionState::kProbation
+                         ? absl::StrCat(", which lets one write in ",
+                                        options_.safety.probation_one_in, " through")
+                         : ""));
+  }
+  counters_.refused += !status.ok();
+  return status;
+}
+
+absl::StatusOr<bool> Evolution::OnToken(double surprise, bool failed, bool offered) {
   ++candidate_tokens_;
-  const bool write = gate_.Observe(surprise) && options_.memory_growth;
+  const bool write = offered && gate_.Observe(surprise) && options_.memory_growth;
   if (safety_.OnToken(failed)) {
     rollback_due_ = options_.rollback;
     CHIMERA_RETURN_IF_ERROR(Recover());
@@ -143,151 +142,77 @@ absl::StatusOr<bool> Evolution::OnToken(double surprise, bool failed) {
   return write;
 }
 
-absl::StatusOr<bool> Evolution::Propose(ProposedFact fact) {
-  ++counters_.proposed;
-  if (!options_.memory_growth) return false;
-  int64_t waiting = 0;
-  for (const ProposedFact& other : pending_) {
-    if (other.id == fact.id) return false;
-    waiting += BytesOf(other);
-  }
-  if (live_.Find(fact.id) != nullptr) return false;
-  if (!Admit(GrowthClass::kMemory, store_->Bytes() + waiting, BytesOf(fact))) return false;
-  pending_.push_back(std::move(fact));
-  if (pending_.size() >= static_cast<size_t>(options_.pool.batch_max)) {
-    CHIMERA_RETURN_IF_ERROR(Flush());
-  }
-  return true;
-}
-
-absl::Status Evolution::Flush() {
-  if (pending_.empty()) return absl::OkStatus();
-  // Into the store first: the pool never names a fact that the store does not have.
+absl::StatusOr<int> Evolution::Propose(std::span<const ProposedFact> facts) {
+  CHIMERA_CHECK(!facts.empty() && facts.size() <= static_cast<size_t>(options_.pool.batch_max));
+  counters_.proposed += facts.size();
+  if (!options_.memory_growth) return 0;
   std::vector<PooledFact> batch;
-  std::vector<uint64_t> ids;
-  for (const ProposedFact& fact : pending_) {
-    CHIMERA_RETURN_IF_ERROR(store_->Put(fact, false));
-    batch.push_back({.id = fact.id});
-    ids.push_back(fact.id);
-  }
-  const absl::StatusOr<std::vector<uint64_t>> gone = live_.Append(batch);
-  if (!gone.ok() && !absl::IsResourceExhausted(gone.status())) return gone.status();
-  // The user's own facts may leave no room for others.
-  (gone.ok() ? counters_.written : counters_.refused) += batch.size();
-  pending_.clear();
-  return DropUnneeded(gone.ok() ? *gone : ids);
-}
-
-absl::Status Evolution::Remember(const ProposedFact& fact) {
-  if (!options_.user_store) {
-    return absl::FailedPreconditionError(
-        "facts of the user are switched off (user_explicit_store)");
-  }
-  CHIMERA_RETURN_IF_ERROR(
-      safety_.CheckGrowth(GrowthClass::kMemory, store_->Bytes(), BytesOf(fact)));
-  std::vector<FactPool*> pools = {&live_, &good_.pool};
-  if (candidate_.has_value()) pools.push_back(&candidate_->pool);
-  const PooledFact pinned{.id = fact.id, .pinned = true};
-  for (const FactPool* pool : pools) {
-    if (pool->size() == options_.pool.facts_max && pool->pinned() == pool->size() &&
-        pool->Find(fact.id) == nullptr) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("all ", pool->size(), " facts of the pool are the user's own"));
+  std::vector<ProposedFact> fresh;
+  int64_t more = 0;
+  for (const ProposedFact& fact : facts) {
+    const auto same = [&fact](const auto& other) { return other.id == fact.id; };
+    if (live_.Find(fact.id) != nullptr || std::any_of(batch.begin(), batch.end(), same) ||
+        std::any_of(fresh.begin(), fresh.end(), same) ||
+        !Admit(GrowthClass::kMemory, store_->Bytes() + more, BytesOf(fact)).ok()) {
+      continue;
     }
+    if (IsNeeded(fact.id)) {  // another generation has it: the store does, too
+      batch.push_back({.id = fact.id});
+      continue;
+    }
+    more += BytesOf(fact);
+    fresh.push_back(fact);
   }
-  CHIMERA_RETURN_IF_ERROR(store_->Put(fact, true));
-  std::vector<uint64_t> gone;
-  for (FactPool* pool : pools) {
-    CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, pool->Append({&pinned, 1}));
-    gone.insert(gone.end(), ids.begin(), ids.end());
+  // Into the store first: the pool never names a fact that the store does not have.
+  std::vector<uint64_t> stored;
+  if (!fresh.empty()) {
+    absl::StatusOr<std::vector<uint64_t>> put = store_->Put(fresh);
+    if (!put.ok() && !absl::IsResourceExhausted(put.status())) return put.status();
+    if (put.ok()) stored = *std::move(put);
+    counters_.refused += fresh.size() - stored.size();
+    for (const uint64_t id : stored) batch.push_back({.id = id});
   }
-  std::erase_if(pending_, [&](const ProposedFact& other) { return other.id == fact.id; });
-  return DropUnneeded(gone);
-}
-
-absl::StatusOr<bool> Evolution::Forget(uint64_t id) {
-  const size_t waiting =
-      std::erase_if(pending_, [id](const ProposedFact& fact) { return fact.id == id; });
-  const bool held = IsNeeded(id);
-  if (!held) return waiting > 0;
-  CHIMERA_RETURN_IF_ERROR(store_->Drop(id));
-  live_.Erase(id);
-  good_.pool.Erase(id);
-  if (candidate_.has_value()) candidate_->pool.Erase(id);
-  return true;
+  if (batch.empty()) return 0;
+  CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> gone, live_.Append(batch));
+  counters_.written += batch.size();
+  CHIMERA_RETURN_IF_ERROR(DropUnneeded(gone));
+  return static_cast<int>(batch.size());
 }
 
 bool Evolution::WantsEvaluation(uint64_t fact_id) const {
-  if (!options_.contrastive_validation || !IsEvaluated(options_.contrastive, fact_id)) return false;
-  const PooledFact* fact = live_.Find(fact_id);
-  return fact != nullptr && !fact->pinned;
+  return options_.contrastive_validation && IsEvaluated(options_.contrastive, fact_id) &&
+         live_.Find(fact_id) != nullptr;
 }
 
-absl::StatusOr<TrialVerdict> Evolution::OnEvaluation(const Evaluation& evaluation) {
-  CHIMERA_ASSIGN_OR_RETURN(const double delta,
+absl::StatusOr<Judgement> Evolution::OnEvaluation(const Evaluation& evaluation) {
+  Judgement judgement;
+  CHIMERA_ASSIGN_OR_RETURN(judgement.delta,
                            ContrastiveDelta(options_.contrastive, evaluation.nll_with,
                                             evaluation.nll_without, evaluation.tokens));
   const PooledFact* held = live_.Find(evaluation.fact_id);
   if (held == nullptr) return absl::NotFoundError("evaluation of a fact that is not in the pool");
   ++counters_.evaluated;
   ++candidate_evaluations_;
-  if (safety_.OnEvaluation(delta)) {
+  if (safety_.OnEvaluation(judgement.delta)) {
     rollback_due_ = options_.rollback;
     CHIMERA_RETURN_IF_ERROR(Recover());
-    return TrialVerdict::kOpen;
+    return judgement;
   }
   if (safety_.state() == EvolutionState::kFrozen || safety_.state() == EvolutionState::kOff) {
-    return TrialVerdict::kOpen;  // nothing is written, weights neither
+    return judgement;  // nothing is written, weights neither
   }
-  if (options_.guidelines_enabled && delta < options_.guidelines.trigger &&
-      Admit(GrowthClass::kGuidelines, guidelines_.bytes(),
-            2 * kHyperBytes + 64 + static_cast<int64_t>(evaluation.guideline_text.size()))) {
-    const absl::StatusOr<bool> learned =
-        guidelines_.Learn(evaluation.context, evaluation.action, evaluation.guideline_text, delta);
-    if (!learned.ok() && !absl::IsResourceExhausted(learned.status())) return learned.status();
-  }
-  if (held->pinned) return TrialVerdict::kKeep;
+  judgement.counted = true;
   FactTrial trial = held->trial;
-  const TrialVerdict verdict = RecordTrial(options_.contrastive, delta, &trial);
-  if (verdict == TrialVerdict::kDrop) {
+  judgement.verdict = RecordTrial(options_.contrastive, judgement.delta, &trial);
+  if (judgement.verdict == TrialVerdict::kDrop) {
     live_.Erase(evaluation.fact_id);
     ++counters_.rejected;
     CHIMERA_RETURN_IF_ERROR(DropUnneeded({&evaluation.fact_id, 1}));
-    return verdict;
+    return judgement;
   }
   CHIMERA_RETURN_IF_ERROR(live_.SetTrial(evaluation.fact_id, trial));
   CHIMERA_RETURN_IF_ERROR(store_->SetWeight(evaluation.fact_id, trial.weight));
-  return verdict;
-}
-
-std::vector<CaseChoice> Evolution::RetrieveCases(const HyperVector& sketch, bool explore) {
-  if (!options_.cases_enabled) return {};
-  return cases_.Retrieve(sketch, explore);
-}
-
-absl::StatusOr<bool> Evolution::RecordCaseOutcome(const CaseChoice& choice, double r,
-                                                  uint32_t now_s) {
-  if (!options_.cases_enabled || !Admit(GrowthClass::kEpisodic, cases_.bytes(), 0)) return false;
-  return cases_.RecordOutcome(choice, r, now_s);
-}
-
-absl::StatusOr<bool> Evolution::InsertCase(const HyperVector& sketch, std::string_view plan,
-                                           std::string_view tags, double r, uint32_t now_s) {
-  if (!options_.cases_enabled) return false;
-  const bool full = cases_.cases().size() >= static_cast<size_t>(options_.cases.cases_max);
-  const int64_t more = full ? 0 : static_cast<int64_t>(kCaseBytes);
-  if (!Admit(GrowthClass::kEpisodic, cases_.bytes(), more)) return false;
-  return cases_.Insert(sketch, plan, tags, r, now_s);
-}
-
-std::optional<Advice> Evolution::AskGuidelines(const HyperVector& context) {
-  if (!options_.guidelines_enabled) return std::nullopt;
-  return guidelines_.Ask(context);
-}
-
-absl::Status Evolution::RecordAdviceOutcome(const Advice& advice, double outcome) {
-  if (!Admit(GrowthClass::kGuidelines, guidelines_.bytes(), 0)) return absl::OkStatus();
-  return guidelines_.RecordOutcome(advice, outcome);
+  return judgement;
 }
 
 void Evolution::TrustCandidate() {
@@ -300,10 +225,10 @@ void Evolution::TrustCandidate() {
 
 absl::Status Evolution::Checkpoint() {
   CHIMERA_RETURN_IF_ERROR(Recover());
-  CHIMERA_RETURN_IF_ERROR(Flush());
   TrustCandidate();
   if (!candidate_.has_value() && safety_.state() == EvolutionState::kNormal) {
-    candidate_ = Live();
+    CHIMERA_ASSIGN_OR_RETURN(LearnedBanks banks, store_->Banks());
+    candidate_ = {.pool = live_, .banks = std::move(banks)};
     candidate_tokens_ = 0;
     candidate_evaluations_ = 0;
   }
@@ -313,14 +238,10 @@ absl::Status Evolution::Checkpoint() {
 
 absl::Status Evolution::Recover() {
   if (!rollback_due_) return absl::OkStatus();
-  CHIMERA_ASSIGN_OR_RETURN(EpisodicCases cases, EpisodicCases::Decode(options_.cases, good_.cases));
-  CHIMERA_ASSIGN_OR_RETURN(Guidelines guidelines,
-                           Guidelines::Decode(*codes_, options_.guidelines, good_.guidelines));
-  pending_.clear();
+  // May have been done before an error; doing it again is harmless.
+  CHIMERA_RETURN_IF_ERROR(store_->RestoreBanks(good_.banks));
   candidate_.reset();
   live_ = good_.pool;
-  cases_ = std::move(cases);
-  guidelines_ = std::move(guidelines);
   if (safety_.state() == EvolutionState::kFrozen) CHIMERA_RETURN_IF_ERROR(safety_.Restored());
   // The file first: after a crash here the rollback has happened, and Open sweeps the store.
   CHIMERA_RETURN_IF_ERROR(file_.Write(Sections()));
@@ -333,16 +254,13 @@ absl::Status Evolution::Recover() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Evolution::UserReset() {
-  CHIMERA_ASSIGN_OR_RETURN(const std::vector<EvolutionStore::Held> held, store_->List());
-  for (const EvolutionStore::Held& fact : held) CHIMERA_RETURN_IF_ERROR(store_->Drop(fact.id));
+absl::StatusOr<std::string> Evolution::Reset() {
+  CHIMERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> held, store_->List());
+  if (!held.empty()) CHIMERA_RETURN_IF_ERROR(store_->Drop(held));
   live_ = FactPool(options_.pool);
-  cases_ = EpisodicCases(options_.cases);
-  guidelines_ = Guidelines(*codes_, options_.guidelines);
   safety_.Reset();
-  good_ = Live();
+  good_ = {.pool = live_, .banks = {}};
   candidate_.reset();
-  pending_.clear();
   rollback_due_ = false;
   gate_ = WriteGate(options_.gate);
   counters_ = {};

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 #include "gtest/gtest.h"
 #include "memory/policy_testing.h"
 
@@ -16,47 +17,68 @@ class MapStore : public EvolutionStore {
  public:
   struct Fact {
     std::string text;
-    bool pinned = false;
+    bool of_user = false;
     float weight = 0;
 
     bool operator==(const Fact&) const = default;
   };
 
-  absl::Status Put(const ProposedFact& fact, bool pinned) override {
-    if (failing) return absl::UnavailableError("store is down");
-    facts[fact.id].text = fact.text;
-    facts[fact.id].pinned |= pinned;
-    return absl::OkStatus();
+  absl::StatusOr<std::vector<uint64_t>> Put(std::span<const ProposedFact> proposed) override {
+    CHIMERA_RETURN_IF_ERROR(Answer());
+    if (full) return absl::ResourceExhaustedError("quota");
+    std::vector<uint64_t> ids;
+    for (const ProposedFact& fact : proposed) {
+      if (!facts.try_emplace(fact.id, Fact{.text = fact.text}).second) continue;
+      ids.push_back(fact.id);
+    }
+    return ids;
   }
-  absl::Status Drop(uint64_t id) override {
-    if (failing) return absl::UnavailableError("store is down");
-    facts.erase(id);
+  absl::Status Drop(std::span<const uint64_t> ids) override {
+    CHIMERA_RETURN_IF_ERROR(Answer());
+    for (const uint64_t id : ids) {
+      if (facts.contains(id) && !facts[id].of_user) facts.erase(id);
+    }
     return absl::OkStatus();
   }
   absl::Status SetWeight(uint64_t id, float weight) override {
-    if (failing) return absl::UnavailableError("store is down");
+    CHIMERA_RETURN_IF_ERROR(Answer());
     if (facts.contains(id)) facts[id].weight = weight;
     return absl::OkStatus();
   }
-  absl::StatusOr<std::vector<Held>> List() override {
-    if (failing) return absl::UnavailableError("store is down");
-    std::vector<Held> held;
-    for (const auto& [id, fact] : facts) held.push_back({id, fact.pinned});
-    return held;
+  absl::StatusOr<std::vector<uint64_t>> List() override {
+    CHIMERA_RETURN_IF_ERROR(Answer());
+    std::vector<uint64_t> ids;
+    for (const auto& [id, fact] : facts) {
+      if (!fact.of_user) ids.push_back(id);
+    }
+    return ids;
   }
   int64_t Bytes() const override {
     int64_t bytes = 0;
     for (const auto& [id, fact] : facts) bytes += 1024 + static_cast<int64_t>(fact.text.size());
     return bytes;
   }
+  absl::StatusOr<LearnedBanks> Banks() override {
+    CHIMERA_RETURN_IF_ERROR(Answer());
+    return banks;
+  }
+  absl::Status RestoreBanks(const LearnedBanks& good) override {
+    CHIMERA_RETURN_IF_ERROR(Answer());
+    banks = good;
+    return absl::OkStatus();
+  }
 
+  absl::Status Answer() const {
+    return failing ? absl::UnavailableError("store is down") : absl::OkStatus();
+  }
+
+  LearnedBanks banks;
+  bool full = false;
   std::map<uint64_t, Fact> facts;
   bool failing = false;
 };
 
-ProposedFact Fact(uint64_t id) {
-  return {.id = id, .sketch = RandomVector(9, id), .text = absl::StrCat("fact ", id)};
-}
+ProposedFact Fact(uint64_t id) { return {.id = id, .text = absl::StrCat("fact ", id)}; }
 
 class EvolutionTest : public testing::Test {
  protected:
@@ -66,12 +88,11 @@ class EvolutionTest : public testing::Test {
     std::filesystem::remove_all(folder_);
     EXPECT_TRUE(MakeDirs(folder_).ok());
     options_.pool = {.facts_max = 64, .batch_max = 4, .seed = 3};
-    options_.cases.cases_max = 16;
   }
   ~EvolutionTest() override { std::filesystem::remove_all(folder_); }
 
   std::unique_ptr<Evolution> MustOpen() {
-    auto evolution = Evolution::Open(options_, codes_, &store_, path());
+    auto evolution = Evolution::Open(options_, &store_, path());
     EXPECT_TRUE(evolution.ok()) << evolution.status();
     return evolution.ok() ? *std::move(evolution) : nullptr;
   }
@@ -84,11 +105,15 @@ class EvolutionTest : public testing::Test {
   // this benefit.
   void Turn(Evolution* evolution, double delta) {
     for (int i = 0; i < 32; ++i) {
-      ASSERT_TRUE(evolution->OnToken(1.0, false).ok());
+      ASSERT_TRUE(evolution->OnToken(1.0, false, true).ok());
       ++tokens_;
     }
-    ASSERT_TRUE(evolution->Propose(Fact(next_id_++)).ok());
+    ASSERT_TRUE(Offer(evolution, next_id_++).ok());
     Evaluate(evolution, delta);
+  }
+  static absl::StatusOr<int> Offer(Evolution* evolution, uint64_t id) {
+    const ProposedFact fact = Fact(id);
+    return evolution->Propose({&fact, 1});
   }
   void Evaluate(Evolution* evolution, double delta) {
     for (const PooledFact& fact : evolution->pool().Facts()) {
@@ -101,12 +126,7 @@ class EvolutionTest : public testing::Test {
     last_evaluated_ = 0;
   }
   Evaluation EvaluationOf(uint64_t id, double delta) {
-    return {.fact_id = id,
-            .nll_with = 64.0 - 64 * delta,
-            .nll_without = 64.0,
-            .tokens = 64,
-            .context = RandomVector(10, id),
-            .guideline_text = "do not trust it"};
+    return {.fact_id = id, .nll_with = 64.0 - 64 * delta, .nll_without = 64.0, .tokens = 64};
   }
   // Learns well until a snapshot is trusted.
   void LearnWell(Evolution* evolution) {
@@ -119,7 +139,6 @@ class EvolutionTest : public testing::Test {
   }
 
   std::string folder_;
-  ActionCodes codes_{FeatureCodebook()};
   EvolutionOptions options_;
   MapStore store_;
   uint64_t next_id_ = 1;
@@ -132,15 +151,14 @@ TEST_F(EvolutionTest, FactsGoThroughGatePoolAndStore) {
   const auto evolution = MustOpen();
   int written = 0;
   for (int n = 0; n < 6400; ++n) {
-    const auto write = evolution->OnToken(n % 32 == 31 ? 50.0 : 1.0 + 0.1 * (n % 3), false);
+    const auto write = evolution->OnToken(n % 32 == 31 ? 50.0 : 1.0 + 0.1 * (n % 3), false, true);
     ASSERT_TRUE(write.ok());
     if (*write) {
-      ASSERT_TRUE(*evolution->Propose(Fact(next_id_++)));
+      ASSERT_TRUE(*Offer(evolution.get(), next_id_++));
       ++written;
     }
   }
   EXPECT_GT(written, 150);
-  ASSERT_TRUE(evolution->Flush().ok());
   EXPECT_EQ(evolution->counters().written, static_cast<uint64_t>(written));
   EXPECT_EQ(evolution->pool().size(), 64);
   EXPECT_EQ(store_.facts.size(), 64u);
@@ -149,14 +167,11 @@ TEST_F(EvolutionTest, FactsGoThroughGatePoolAndStore) {
 
 TEST_F(EvolutionTest, APoisonedWriterIsFrozenInTime) {
   const auto evolution = MustOpen();
-  ASSERT_TRUE(evolution->Remember(Fact(1000000)).ok());
-  ASSERT_TRUE(*evolution->InsertCase(RandomVector(4, 0), "plan", "tag", 0.9, 5));
   LearnWell(evolution.get());
   const int evaluations_before = evaluations_;
   int tokens_at_64th = 0;
   while (evolution->safety().state() == EvolutionState::kNormal && evaluations_ < 10000) {
     Turn(evolution.get(), -0.3);
-    ASSERT_TRUE(evolution->InsertCase(RandomVector(4, next_id_), "bad", "", 1.0, 5).ok());
     if (next_id_ % 7 == 0) {
       ASSERT_TRUE(evolution->Checkpoint().ok());
     }
@@ -171,9 +186,10 @@ TEST_F(EvolutionTest, APoisonedWriterIsFrozenInTime) {
 
 TEST_F(EvolutionTest, RollbackRestoresTheGoodBytes) {
   const auto evolution = MustOpen();
-  ASSERT_TRUE(evolution->Remember(Fact(1000000)).ok());
-  ASSERT_TRUE(*evolution->InsertCase(RandomVector(4, 0), "plan", "tag", 0.9, 5));
+  store_.facts[1000000] = {.text = "the user's", .of_user = true};
+  store_.banks = {.cases = "good cases", .guidelines = "good guidelines"};
   LearnWell(evolution.get());
+  store_.banks = {.cases = "bad cases", .guidelines = "bad guidelines"};
   const auto good = SectionsOnDisk();
   auto good_pool = FactPool::Decode(options_.pool, good.at(StateSection::kGoodFactPool));
   ASSERT_GT(good_pool->size(), 30);
@@ -187,14 +203,14 @@ TEST_F(EvolutionTest, RollbackRestoresTheGoodBytes) {
   ASSERT_EQ(evolution->safety().state(), EvolutionState::kProbation);
   const auto after = SectionsOnDisk();
   EXPECT_EQ(after.at(StateSection::kFactPool), good.at(StateSection::kGoodFactPool));
-  EXPECT_EQ(after.at(StateSection::kCases), good.at(StateSection::kGoodCases));
-  EXPECT_EQ(after.at(StateSection::kGuidelines), good.at(StateSection::kGoodGuidelines));
+  EXPECT_EQ(after.at(StateSection::kGoodCases), "good cases");
   FactPool live = evolution->pool();
   EXPECT_EQ(live.Encode(), good.at(StateSection::kGoodFactPool));
-  EXPECT_EQ(evolution->cases().Encode(), good.at(StateSection::kGoodCases));
-  EXPECT_EQ(evolution->guidelines().Encode(), good.at(StateSection::kGoodGuidelines));
-  // The store holds the facts of the snapshot with their weights, and no other.
-  EXPECT_EQ(store_.facts.size(), static_cast<size_t>(good_pool->size()));
+  EXPECT_EQ(store_.banks.cases, "good cases");
+  EXPECT_EQ(store_.banks.guidelines, "good guidelines");
+  // The store holds the facts of the snapshot with their weights, and no other but the user's.
+  EXPECT_TRUE(store_.facts.contains(1000000));
+  EXPECT_EQ(store_.facts.size(), static_cast<size_t>(good_pool->size()) + 1);
   for (const PooledFact& fact : good_pool->Facts()) {
     ASSERT_TRUE(store_.facts.contains(fact.id));
     EXPECT_EQ(store_.facts[fact.id].text, absl::StrCat("fact ", fact.id));
@@ -209,37 +225,41 @@ TEST_F(EvolutionTest, ASnapshotIsTrustedAfterTokensAndEvaluations) {
     EXPECT_TRUE(evolution->Checkpoint().ok());
     return SectionsOnDisk().at(StateSection::kGoodFactPool);
   };
-  for (int i = 0; i < 64; ++i) ASSERT_TRUE(*evolution->Propose(Fact(next_id_++)));
+  for (int i = 0; i < 64; ++i) ASSERT_TRUE(*Offer(evolution.get(), next_id_++));
   EXPECT_EQ(good(), empty);  // a candidate
   for (const int until = evaluations_ + 64; evaluations_ < until;) Evaluate(evolution.get(), 0.1);
   EXPECT_EQ(good(), empty);  // evaluations, but no tokens
-  for (int i = 0; i < 255; ++i) ASSERT_TRUE(evolution->OnToken(1, false).ok());
+  for (int i = 0; i < 255; ++i) ASSERT_TRUE(evolution->OnToken(1, false, true).ok());
   EXPECT_EQ(good(), empty);
-  ASSERT_TRUE(evolution->OnToken(1, false).ok());
+  ASSERT_TRUE(evolution->OnToken(1, false, true).ok());
   EXPECT_NE(good(), empty);
 }
 
-TEST_F(EvolutionTest, AUsersFactIsNotPutToTheTest) {
+TEST_F(EvolutionTest, AFactOfTheUserIsNoneOfThese) {
   const auto evolution = MustOpen();
   uint64_t id = 1;
   while (!IsEvaluated(options_.contrastive, id)) ++id;
-  ASSERT_TRUE(evolution->Remember(Fact(id)).ok());
+  store_.facts[id] = {.text = "the user's", .of_user = true};
+  EXPECT_EQ(*Offer(evolution.get(), id), 0);
   EXPECT_FALSE(evolution->WantsEvaluation(id));
-  for (int i = 0; i < 5; ++i) {  // a session that evaluates it all the same
-    EXPECT_EQ(*evolution->OnEvaluation(EvaluationOf(id, -1)), TrialVerdict::kKeep);
-  }
-  EXPECT_TRUE(evolution->IsReadable(id));
-  EXPECT_EQ(evolution->pool().Find(id)->trial, FactTrial());
+  EXPECT_EQ(evolution->pool().size(), 0);
+  // One that the user says later is his from then on: a draw or a verdict leaves it in the store.
+  while (!IsEvaluated(options_.contrastive, ++id)) continue;
+  ASSERT_EQ(*Offer(evolution.get(), id), 1);
+  store_.facts[id].of_user = true;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(evolution->OnEvaluation(EvaluationOf(id, -1)).ok());
+  EXPECT_FALSE(evolution->IsReadable(id));
+  EXPECT_TRUE(store_.facts.contains(id));
 }
 
 TEST_F(EvolutionTest, FailuresFreezeToo) {
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
   const auto good = SectionsOnDisk();
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(evolution->Propose(Fact(next_id_++)).ok());
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(Offer(evolution.get(), next_id_++).ok());
   int failing = 0;
   while (evolution->safety().state() == EvolutionState::kNormal && failing < 256) {
-    ASSERT_TRUE(evolution->OnToken(1.0, failing++ % 8 == 0).ok());
+    ASSERT_TRUE(evolution->OnToken(1.0, failing++ % 8 == 0, true).ok());
   }
   EXPECT_LT(failing, 256);
   EXPECT_EQ(evolution->safety().reason(), FreezeReason::kFailures);
@@ -249,22 +269,22 @@ TEST_F(EvolutionTest, FailuresFreezeToo) {
 TEST_F(EvolutionTest, ASecondFailureTurnsItOffUntilTheReset) {
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true).ok());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true, true).ok());
   ASSERT_EQ(evolution->safety().state(), EvolutionState::kProbation);
   int admitted = 0;
-  for (int i = 0; i < 80; ++i) admitted += *evolution->Propose(Fact(next_id_++));
+  for (int i = 0; i < 80; ++i) admitted += *Offer(evolution.get(), next_id_++);
   EXPECT_EQ(admitted, 10);
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true).ok());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true, true).ok());
   EXPECT_EQ(evolution->safety().state(), EvolutionState::kOff);
   EXPECT_EQ(evolution->counters().rollbacks, 2u);
-  EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
-  EXPECT_FALSE(*evolution->InsertCase(RandomVector(4, 0), "plan", "", 1, 0));
+  EXPECT_FALSE(*Offer(evolution.get(), next_id_++));
+  EXPECT_EQ(evolution->Admit(GrowthClass::kEpisodic, 0, 0).code(),
+            absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(evolution->Checkpoint().ok());
   {
     const auto again = MustOpen();
     ASSERT_EQ(again->safety().state(), EvolutionState::kOff);  // it is remembered
-    EXPECT_TRUE(again->Remember(Fact(77777)).ok());            // the user's facts still go in
-    const auto hash = again->UserReset();
+    const auto hash = again->Reset();
     ASSERT_TRUE(hash.ok()) << hash.status();
     EXPECT_EQ(*hash, Sha256Hex(EmptyStateFile()));
     EXPECT_EQ(*hash, Sha256Hex(*ReadFile(path(), 1 << 20)));
@@ -272,16 +292,16 @@ TEST_F(EvolutionTest, ASecondFailureTurnsItOffUntilTheReset) {
     EXPECT_EQ(again->pool().size(), 0);
   }
   EXPECT_TRUE(store_.facts.empty());
-  EXPECT_TRUE(*MustOpen()->Propose(Fact(1)));
+  EXPECT_EQ(*Offer(MustOpen().get(), 1), 1);
 }
 
 TEST_F(EvolutionTest, WithoutRollbackItStaysFrozen) {
   options_.rollback = false;
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
-  for (int i = 0; i < 6000; ++i) ASSERT_TRUE(evolution->OnToken(1.0, i < 20).ok());
+  for (int i = 0; i < 6000; ++i) ASSERT_TRUE(evolution->OnToken(1.0, i < 20, true).ok());
   EXPECT_EQ(evolution->safety().state(), EvolutionState::kFrozen);
-  EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
+  EXPECT_FALSE(*Offer(evolution.get(), next_id_++));
   EXPECT_EQ(evolution->counters().rollbacks, 0u);
   // With the switch on again, opening makes up for it.
   ASSERT_TRUE(evolution->Checkpoint().ok());
@@ -289,109 +309,125 @@ TEST_F(EvolutionTest, WithoutRollbackItStaysFrozen) {
   EXPECT_EQ(MustOpen()->safety().state(), EvolutionState::kProbation);
 }
 
-TEST_F(EvolutionTest, AUsersFactsOutliveARollbackAndForgottenOnesStayForgotten) {
-  const auto evolution = MustOpen();
-  LearnWell(evolution.get());
-  const uint64_t forgotten = evolution->pool().Facts()[5].id;
-  ASSERT_TRUE(evolution->Remember(Fact(500000)).ok());
-  EXPECT_TRUE(*evolution->Forget(forgotten));
-  EXPECT_FALSE(*evolution->Forget(forgotten));
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true).ok());
-  ASSERT_EQ(evolution->safety().state(), EvolutionState::kProbation);
-  EXPECT_TRUE(evolution->IsReadable(500000));
-  EXPECT_TRUE(store_.facts[500000].pinned);
-  EXPECT_FALSE(evolution->IsReadable(forgotten));
-  EXPECT_FALSE(store_.facts.contains(forgotten));
-  EXPECT_FALSE(evolution->WantsEvaluation(500000));
-  for (uint64_t id = 600000; id < 600063; ++id) ASSERT_TRUE(evolution->Remember(Fact(id)).ok());
-  EXPECT_EQ(evolution->pool().pinned(), 64);
-  EXPECT_EQ(evolution->Remember(Fact(700000)).code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_FALSE(store_.facts.contains(700000));
+TEST_F(EvolutionTest, AFactThatWasForgottenStaysForgotten) {
+  uint64_t forgotten = 0;
+  {
+    const auto evolution = MustOpen();
+    LearnWell(evolution.get());
+    forgotten = evolution->pool().Facts()[5].id;
+    store_.facts.erase(forgotten);  // as the store does for the user
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(evolution->OnToken(1.0, true, true).ok());
+    ASSERT_EQ(evolution->safety().state(), EvolutionState::kProbation);
+    EXPECT_FALSE(store_.facts.contains(forgotten));
+  }
+  EXPECT_FALSE(MustOpen()->IsReadable(forgotten));
 }
 
-TEST_F(EvolutionTest, AFactThatDoesHarmIsDroppedAndTeachesAGuideline) {
+TEST_F(EvolutionTest, WithoutAStateTheStoresFactsAreTakenIn) {
+  {
+    const auto evolution = MustOpen();
+    for (uint64_t id = 1; id <= 8; ++id) ASSERT_EQ(*Offer(evolution.get(), id), 1);
+    ASSERT_TRUE(evolution->Checkpoint().ok());
+  }
+  std::filesystem::remove(path());  // a restored backup has none
+  const auto evolution = MustOpen();
+  EXPECT_EQ(evolution->pool().size(), 8);
+  EXPECT_EQ(store_.facts.size(), 8u);
+  for (uint64_t id = 1; id <= 8; ++id) EXPECT_TRUE(evolution->IsReadable(id));
+}
+
+TEST_F(EvolutionTest, AStoreWithoutRoomRefuses) {
+  const auto evolution = MustOpen();
+  store_.full = true;
+  EXPECT_EQ(*Offer(evolution.get(), 1), 0);
+  EXPECT_EQ(evolution->counters().refused, 1u);
+  store_.full = false;
+  EXPECT_EQ(*Offer(evolution.get(), 1), 1);
+  EXPECT_EQ(*Offer(evolution.get(), 1), 0) << "it is there";
+}
+
+TEST_F(EvolutionTest, AFactThatDoesHarmIsDropped) {
   const auto evolution = MustOpen();
   uint64_t id = 1;
   while (!IsEvaluated(options_.contrastive, id)) ++id;
-  ASSERT_TRUE(*evolution->Propose(Fact(id)));
-  ASSERT_TRUE(evolution->Flush().ok());
+  ASSERT_TRUE(*Offer(evolution.get(), id));
   ASSERT_TRUE(evolution->WantsEvaluation(id));
-  EXPECT_EQ(*evolution->OnEvaluation(EvaluationOf(id, -0.2)), TrialVerdict::kOpen);
+  const auto verdict = [&](double delta) {
+    const Judgement judged = *evolution->OnEvaluation(EvaluationOf(id, delta));
+    EXPECT_NEAR(judged.delta, delta, 1e-9);
+    EXPECT_TRUE(judged.counted);
+    return judged.verdict;
+  };
+  EXPECT_EQ(verdict(-0.2), TrialVerdict::kOpen);
   EXPECT_FLOAT_EQ(store_.facts[id].weight, -0.02f);
-  EXPECT_EQ(*evolution->OnEvaluation(EvaluationOf(id, 0.1)), TrialVerdict::kOpen);
-  EXPECT_EQ(*evolution->OnEvaluation(EvaluationOf(id, 0.0)), TrialVerdict::kDrop);
+  EXPECT_EQ(verdict(0.1), TrialVerdict::kOpen);
+  EXPECT_EQ(verdict(0.0), TrialVerdict::kDrop);
   EXPECT_FALSE(evolution->IsReadable(id));
   EXPECT_TRUE(store_.facts.empty());
   EXPECT_EQ(evolution->counters().rejected, 1u);
   EXPECT_EQ(evolution->OnEvaluation(EvaluationOf(id, 0)).status().code(),
             absl::StatusCode::kNotFound);
-  const auto advice = evolution->AskGuidelines(RandomVector(10, id));
-  ASSERT_TRUE(advice.has_value());
-  EXPECT_EQ(advice->action, GuidelineAction::kIgnoreItemClass);
 }
 
 TEST_F(EvolutionTest, SwitchesTurnEachPartOff) {
-  options_.memory_growth = options_.cases_enabled = options_.guidelines_enabled = false;
-  options_.contrastive_validation = options_.user_store = false;
+  options_.memory_growth = options_.contrastive_validation = false;
   const auto evolution = MustOpen();
-  EXPECT_FALSE(*evolution->Propose(Fact(1)));
-  for (int n = 0; n < 320; ++n) EXPECT_FALSE(*evolution->OnToken(n % 32 == 31 ? 50 : 1, false));
-  EXPECT_EQ(evolution->Remember(Fact(1)).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_FALSE(*evolution->InsertCase(RandomVector(4, 0), "plan", "", 1, 0));
-  EXPECT_TRUE(evolution->RetrieveCases(RandomVector(4, 0), false).empty());
-  EXPECT_EQ(evolution->AskGuidelines(RandomVector(4, 0)), std::nullopt);
+  EXPECT_FALSE(*Offer(evolution.get(), 1));
+  for (int n = 0; n < 320; ++n) {
+    EXPECT_FALSE(*evolution->OnToken(n % 32 == 31 ? 50 : 1, false, true));
+  }
   for (uint64_t id = 0; id < 100; ++id) EXPECT_FALSE(evolution->WantsEvaluation(id));
   EXPECT_TRUE(store_.facts.empty());
+}
+
+TEST_F(EvolutionTest, WhatIsNotOfferedIsNotWritten) {
+  const auto evolution = MustOpen();
+  for (int n = 0; n < 320; ++n) {
+    EXPECT_FALSE(*evolution->OnToken(n % 32 == 31 ? 50 : 1, false, false));
+  }
 }
 
 TEST_F(EvolutionTest, CeilingsRefuseBeforeTheWrite) {
   options_.safety.ceiling_bytes = {4 * 1100, 0, 2 * 2048, 0};
   const auto evolution = MustOpen();
   int admitted = 0;
-  for (int i = 0; i < 10; ++i) admitted += *evolution->Propose(Fact(next_id_++));
+  for (int i = 0; i < 10; ++i) admitted += *Offer(evolution.get(), next_id_++);
   EXPECT_EQ(admitted, 4);
   EXPECT_LE(store_.Bytes(), 4 * 1100);
-  EXPECT_EQ(evolution->Remember(Fact(99)).code(), absl::StatusCode::kResourceExhausted);
-  int cases = 0;
-  for (uint64_t n = 0; n < 5; ++n) {
-    cases += *evolution->InsertCase(RandomVector(4, n), "plan", "", 1, 0);
-  }
-  EXPECT_EQ(cases, 2);
-  ASSERT_TRUE(evolution->OnEvaluation(EvaluationOf(1, -0.5)).ok());
-  EXPECT_TRUE(evolution->guidelines().guidelines().empty());
-  EXPECT_EQ(evolution->counters().refused, 6u + 3u + 1u);
+  EXPECT_TRUE(evolution->Admit(GrowthClass::kEpisodic, 2048, 2048).ok());
+  EXPECT_EQ(evolution->Admit(GrowthClass::kEpisodic, 4096, 2048).code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_FALSE(evolution->Admit(GrowthClass::kGuidelines, 0, 1).ok());
+  EXPECT_EQ(evolution->counters().refused, 6u + 2u);
 }
 
 TEST_F(EvolutionTest, OpeningBringsPoolAndStoreTogether) {
   {
     const auto evolution = MustOpen();
-    ASSERT_TRUE(evolution->Remember(Fact(100)).ok());
-    for (uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(*evolution->Propose(Fact(id)));
+    for (uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(*Offer(evolution.get(), id));
     ASSERT_TRUE(evolution->Checkpoint().ok());
-    for (uint64_t id = 11; id <= 14; ++id) ASSERT_TRUE(*evolution->Propose(Fact(id)));
-    ASSERT_TRUE(evolution->Remember(Fact(200)).ok());
-    EXPECT_EQ(store_.facts.size(), 14u);
+    for (uint64_t id = 11; id <= 14; ++id) ASSERT_TRUE(*Offer(evolution.get(), id));
+    EXPECT_EQ(store_.facts.size(), 12u);
   }  // as after a crash: nothing was written since the checkpoint
   store_.facts.erase(3);
+  store_.facts[200] = {.text = "the user's", .of_user = true};
   const auto evolution = MustOpen();
-  EXPECT_EQ(evolution->pool().size(), 9);
-  EXPECT_TRUE(evolution->IsReadable(200));
-  EXPECT_EQ(evolution->pool().Find(200)->pinned, true);
+  EXPECT_EQ(evolution->pool().size(), 7);
   EXPECT_FALSE(evolution->IsReadable(3));
   EXPECT_FALSE(evolution->IsReadable(11));
-  EXPECT_EQ(store_.facts.size(), 9u);
+  EXPECT_EQ(store_.facts.size(), 7u + 1u);
 }
 
 TEST_F(EvolutionTest, ARollbackThatTheStoreInterruptsIsFinishedLater) {
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
   const auto good = SectionsOnDisk();
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(evolution->Propose(Fact(next_id_++)).ok());
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(Offer(evolution.get(), next_id_++).ok());
   store_.failing = true;
   absl::Status status;
-  for (int i = 0; i < 20 && status.ok(); ++i) status = evolution->OnToken(1.0, true).status();
+  for (int i = 0; i < 20 && status.ok(); ++i) status = evolution->OnToken(1.0, true, true).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  for (int i = 0; i < 20; ++i) EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(*Offer(evolution.get(), next_id_++));
   EXPECT_FALSE(evolution->Checkpoint().ok());
   store_.failing = false;
   ASSERT_TRUE(evolution->Recover().ok());
@@ -404,13 +440,13 @@ TEST_F(EvolutionTest, ARollbackThatTheDiskInterruptsIsFinishedLater) {
   const auto evolution = MustOpen();
   LearnWell(evolution.get());
   const auto good = SectionsOnDisk();
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(evolution->Propose(Fact(next_id_++)).ok());
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(Offer(evolution.get(), next_id_++).ok());
   const size_t facts = store_.facts.size();
   std::filesystem::remove_all(folder_);
   absl::Status status;
-  for (int i = 0; i < 20 && status.ok(); ++i) status = evolution->OnToken(1.0, true).status();
+  for (int i = 0; i < 20 && status.ok(); ++i) status = evolution->OnToken(1.0, true, true).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_FALSE(*evolution->Propose(Fact(next_id_++)));
+  EXPECT_FALSE(*Offer(evolution.get(), next_id_++));
   EXPECT_EQ(store_.facts.size(), facts);  // nothing is dropped before the file says so
   ASSERT_TRUE(MakeDirs(folder_).ok());
   ASSERT_TRUE(evolution->Recover().ok());

@@ -7,6 +7,7 @@
 #include "hdc/words.h"
 #include "memory/episodic_cases.h"
 #include "memory/memory_arguments.h"
+#include "memory/write_gate.h"
 
 namespace chimera {
 namespace {
@@ -111,6 +112,39 @@ absl::Status ValidateStatements(std::span<const EntityStatement> statements) {
 
 absl::Status ValidateEntityText(std::string_view text, std::string_view what) {
   return CheckText(text, 1, kEntityTextBytesMax, what);
+}
+
+absl::Status ValidateLearnBatch(const LearnBatch& batch) {
+  if (batch.tokens.empty() && batch.evaluations.empty()) {
+    return absl::InvalidArgumentError("nothing to learn from: no tokens and no evaluations");
+  }
+  if (batch.tokens.size() > kReadTokensMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        batch.tokens.size(), " tokens in one call; it takes at most ", kReadTokensMax));
+  }
+  size_t bytes = 0;
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    const ReadToken& token = batch.tokens[i];
+    bytes += token.text.size();
+    if (token.text.size() > kReadTokenBytesMax || bytes > kReadBytesMax) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "token ", i, " has ", token.text.size(), " bytes, ", bytes, " with those before it; at ",
+          "most ", kReadTokenBytesMax, " and ", kReadBytesMax));
+    }
+    if (!(std::isfinite(token.surprise) && token.surprise >= 0)) {
+      return absl::InvalidArgumentError(absl::StrCat("token ", i, ": surprise ", token.surprise,
+                                                     " is not a number of 0 or more"));
+    }
+  }
+  if (batch.evaluations.empty()) return absl::OkStatus();
+  CHIMERA_RETURN_IF_ERROR(CheckCount(batch.evaluations.size(), kFactEvaluationsMax, "evaluations"));
+  for (const FactEvaluation& one : batch.evaluations) {
+    CHIMERA_RETURN_IF_ERROR(CheckId(one.fact_id, "fact"));
+    CHIMERA_RETURN_IF_ERROR(ValidateFactText(one.context, "context"));
+    CHIMERA_RETURN_IF_ERROR(
+        ContrastiveDelta(ContrastiveOptions(), one.nll_with, one.nll_without, one.tokens).status());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ValidateEntityFilter(const EntityFilter& filter) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "memory/learn_batch.h"
 #include "memory/learning_types.h"
 
 namespace chimera {
@@ -20,5 +21,6 @@ absl::Status ValidateVoters(std::span<const std::string> guideline_ids);
 absl::Status ValidateStatements(std::span<const EntityStatement> statements);
 absl::Status ValidateEntityText(std::string_view text, std::string_view what);
 absl::Status ValidateEntityFilter(const EntityFilter& filter);
+absl::Status ValidateLearnBatch(const LearnBatch& batch);
 
 }  // namespace chimera

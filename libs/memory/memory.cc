@@ -50,6 +50,9 @@ absl::StatusOr<std::vector<Relation>> Memory::Related(const std::string&, const 
 absl::StatusOr<int64_t> Memory::Unrelate(const std::string&, const RelationPattern&) {
   return Lacks("Unrelate");
 }
+absl::StatusOr<LearnReport> Memory::Learn(const std::string&, const LearnBatch&) {
+  return Lacks("Learn");
+}
 absl::Status Memory::PutRecords(const std::string&, RecordClass, std::span<const MemoryRecord>,
                                 Source) {
   return Lacks("PutRecords");

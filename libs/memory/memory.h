@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "memory/learn_batch.h"
 #include "memory/memory_types.h"
 
 namespace chimera {
@@ -76,6 +77,10 @@ class Memory {
   // NOT_FOUND when there is none; DATA_LOSS when it is damaged.
   virtual absl::StatusOr<MemorySection> GetSection(const std::string& user,
                                                    const std::string& name);
+
+  // What a session read, and what facts were worth to it: the machine writes down by itself what
+  // surprised it, and lets go of what does harm (memory/evolution.h).
+  virtual absl::StatusOr<LearnReport> Learn(const std::string& user, const LearnBatch& batch);
 
   // Everything written before is on disk afterwards.
   virtual absl::Status Sync();

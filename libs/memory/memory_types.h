@@ -35,6 +35,10 @@ inline constexpr int kImportRefusedListed = 64;
 inline constexpr float kCertainWeightMin = 0.5f;
 inline constexpr float kCertainSimilarityMin = 0.1f;
 
+// Of the tags of a fact: the machine wrote it down by itself (memory/evolution.h). The store's own;
+// a client may not set it.
+inline constexpr uint32_t kEvolvedTag = uint32_t{1} << 31;
+
 // Who said it, which is also how long a crash may threaten it.
 enum class Source : uint8_t {
   kUser = 1,      // said by the user: pinned, wins conflicts, on disk before the call returns
@@ -78,6 +82,8 @@ struct RecalledFact {
   // Say so when asked (FEATURES H8): inferred with a weight below kCertainWeightMin, or a
   // similarity below kCertainSimilarityMin.
   bool uncertain = false;
+  // What using it is worth should be measured and told (Memory::Learn).
+  bool evaluate = false;
   std::optional<HyperVector> sketch;
 };
 
@@ -86,6 +92,11 @@ struct RecalledFact {
 struct FactUse {
   std::string fact_id;
   float benefit = 0;  // finite
+};
+
+struct FactWeight {
+  uint64_t id = 0;
+  float weight = 0;  // -1..1
 };
 
 // A fact without its text, for policies and lists.

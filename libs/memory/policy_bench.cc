@@ -101,9 +101,10 @@ int Run(const std::string& folder) {
   Bank(&bank);
   auto file = StateFile::Open(folder + "/policy_bench.state");
   if (!file.ok()) return 1;
-  const std::map<StateSection, std::string> sections = {{StateSection::kFactPool, pool.Encode()},
-                                                        {StateSection::kCases, cases.Encode()},
-                                                        {StateSection::kGuidelines, bank.Encode()}};
+  const std::map<StateSection, std::string> sections = {
+      {StateSection::kFactPool, pool.Encode()},
+      {StateSection::kGoodCases, cases.Encode()},
+      {StateSection::kGoodGuidelines, bank.Encode()}};
   size_t bytes = 0;
   for (const auto& [section, data] : sections) bytes += data.size();
   std::printf("an image of %.1f MiB\n", static_cast<double>(bytes) / (1 << 20));

@@ -83,6 +83,10 @@ class LocalMemory : public Memory {
   absl::StatusOr<BackupReport> Backup(const std::string& folder, int keep) override;
   absl::StatusOr<MemoryStats> Stats(const std::string& user) override;
 
+  // New weights, as they are, of those facts that are there. Durable like Source::kInferred.
+  absl::Status SetWeights(const std::string& user, std::span<const FactWeight> weights);
+
+  const std::string& path() const { return options_.path; }
   // For metrics; cheap enough for every scrape.
   StoreFigures Figures();
   // Bytes of main memory that the store's caches, write buffers, sketches and relations take.

@@ -20,8 +20,6 @@ namespace chimera {
 // A section a mechanism; kGood...: its copy in the last good snapshot.
 enum class StateSection : uint32_t {
   kFactPool = 1,
-  kCases = 2,
-  kGuidelines = 3,
   kSafety = 4,
   kGoodFactPool = 17,
   kGoodCases = 18,

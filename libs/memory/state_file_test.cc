@@ -27,7 +27,7 @@ Sections SectionsOf(uint64_t epoch, size_t bytes = 60) {
   std::string long_text;
   while (long_text.size() < bytes) long_text += text;
   return {{StateSection::kFactPool, long_text},
-          {StateSection::kCases, ""},
+          {StateSection::kGoodCases, ""},
           {StateSection::kSafety, text}};
 }
 
@@ -67,9 +67,9 @@ TEST_F(StateFileTest, KeepsTheLastImageUnderAGrowingEpoch) {
     if (epoch == 3) file = std::move(again);
   }
   EXPECT_FALSE(std::filesystem::exists(path_ + ".tmp"));
-  EXPECT_EQ(
-      file->Write({{StateSection::kCases, std::string(kStateSectionBytesMax + 1, 'x')}}).message(),
-      "section 2 of 67108865 bytes; the limit is 67108864");
+  EXPECT_EQ(file->Write({{StateSection::kGoodCases, std::string(kStateSectionBytesMax + 1, 'x')}})
+                .message(),
+            "section 18 of 67108865 bytes; the limit is 67108864");
   EXPECT_EQ(StateFile::Open(path_)->image(), ImageOf(5));
 }
 
@@ -146,8 +146,8 @@ TEST_F(StateFileTest, EpochsGoOnAfterADamagedImage) {
 
 TEST_F(StateFileTest, ResetErasesAndProvesIt) {
   auto file = StateFile::Open(path_);
-  ASSERT_TRUE(file->Write({{StateSection::kCases, "what nobody may read"}}).ok());
-  ASSERT_TRUE(file->Write({{StateSection::kCases, "what nobody may read"}}).ok());
+  ASSERT_TRUE(file->Write({{StateSection::kGoodCases, "what nobody may read"}}).ok());
+  ASSERT_TRUE(file->Write({{StateSection::kGoodCases, "what nobody may read"}}).ok());
   const auto hash = file->Reset();
   ASSERT_TRUE(hash.ok()) << hash.status();
   EXPECT_EQ(*hash, Sha256Hex(EmptyStateFile()));

@@ -61,7 +61,7 @@ absl::Status LocalMemory::ExportFacts(const std::string& user, const Receive& re
     item.fact.about = std::move(record->about);
     item.fact.source = record->head.source;
     item.fact.weight = usage.weight;
-    item.fact.tags = record->head.tags;
+    item.fact.tags = record->head.tags & ~kEvolvedTag;  // its state file stays here
     return receive(ExportLine(item));
   });
 }
@@ -159,6 +159,7 @@ absl::Status LocalMemory::StoreLine(const std::string& user, std::string_view li
   if (auto* fact = std::get_if<ExportedFact>(&item)) {
     FactToStore to_store{
         .fact = std::move(fact->fact), .created_ms = fact->created_ms, .uses = fact->uses};
+    to_store.fact.tags &= ~kEvolvedTag;
     CHIMERA_ASSIGN_OR_RETURN(to_store.sketch, Sketch(to_store.fact.text));
     CHIMERA_ASSIGN_OR_RETURN(const UserPointer memory, UserForWrite(user));
     MutexLock write_lock(&memory->write_mutex);

@@ -153,6 +153,29 @@ absl::StatusOr<int64_t> LocalMemory::Reinforce(const std::string& user,
   return counted;
 }
 
+absl::Status LocalMemory::SetWeights(const std::string& user, std::span<const FactWeight> weights) {
+  CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));
+  CHIMERA_RETURN_IF_ERROR(ValidateItemCount(weights.size(), "weights"));
+  const UserPointer memory = FindUser(user);
+  if (memory == nullptr) return absl::OkStatus();
+  MutexLock write_lock(&memory->write_mutex);
+  rocksdb::WriteBatch batch;
+  int64_t items = 0;
+  for (const FactWeight& one : weights) {
+    {
+      MutexLock lock(&memory->mutex);
+      if (memory->facts.Find(one.id) == nullptr) continue;
+    }
+    const std::string key = IdKey(user, one.id);
+    const UsageRecord usage = {.uses = ReadUsage(user, one.id).uses, .weight = one.weight};
+    batch.Put(db_->handle(Family::kUsage), ToSlice(key), ToSlice(EncodeUsage(key, usage)));
+    ++items;
+  }
+  if (items == 0) return absl::OkStatus();
+  return Commit(user, memory.get(), &batch, Growth(),
+                {.sync = false, .items = items, .rate = Rate::kFree});
+}
+
 absl::StatusOr<std::vector<FactInfo>> LocalMemory::ListFacts(const std::string& user,
                                                              uint64_t first_id, int limit) {
   CHIMERA_RETURN_IF_ERROR(ValidateUserId(user));

@@ -53,6 +53,7 @@ absl::StatusOr<std::vector<AddedCase>> UserLearning::AddCases(const std::string&
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   CHIMERA_RETURN_IF_ERROR(NeedCases(user, state.get()));
+  CHIMERA_RETURN_IF_ERROR(AdmitCases(user, cases.size(), state.get()));
   const std::vector<uint64_t> before = IdsOf(state->cases->cases());
   std::vector<AddedCase> added;
   std::vector<uint64_t> changed;
@@ -84,6 +85,7 @@ absl::StatusOr<std::vector<std::vector<FoundCase>>> UserLearning::FindCases(
   }
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
+  if (!options_.cases_enabled) return std::vector<std::vector<FoundCase>>(situations.size());
   CHIMERA_RETURN_IF_ERROR(NeedCases(user, state.get()));
   std::unordered_map<uint64_t, const EpisodicCase*> by_id;
   for (const EpisodicCase& c : state->cases->cases()) by_id[c.id] = &c;
@@ -118,6 +120,7 @@ absl::StatusOr<int64_t> UserLearning::RecordCaseOutcomes(const std::string& user
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   CHIMERA_RETURN_IF_ERROR(NeedCases(user, state.get()));
+  CHIMERA_RETURN_IF_ERROR(AdmitCases(user, 0, state.get()));
   int64_t there = 0;
   std::vector<uint64_t> changed;
   for (const CaseOutcome& one : outcomes) {
@@ -144,17 +147,26 @@ absl::StatusOr<LearnedGuideline> UserLearning::LearnGuideline(const std::string&
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   CHIMERA_RETURN_IF_ERROR(NeedGuidelines(user, state.get()));
+  CHIMERA_RETURN_IF_ERROR(AdmitGuidelines(user, guideline.text.size(), state.get()));
+  CHIMERA_ASSIGN_OR_RETURN(const bool created,
+                           KeepGuideline(user, context, guideline, state.get()));
+  const uint64_t id = GuidelineIdOf(context, Bind(context, action_codes_.code(guideline.action)));
+  return LearnedGuideline{.guideline_id = FactIdToHex(id), .created = created};
+}
+
+absl::StatusOr<bool> UserLearning::KeepGuideline(const std::string& user,
+                                                 const HyperVector& context,
+                                                 const NewGuideline& guideline, State* state) {
   const std::vector<uint64_t> before = IdsOf(state->guidelines->guidelines());
   // It learns, or says why not and changes nothing.
   CHIMERA_ASSIGN_OR_RETURN(
       const bool created,
       state->guidelines->Learn(context, guideline.action, guideline.text, guideline.delta));
+  if (!created) return false;
   const uint64_t id = GuidelineIdOf(context, Bind(context, action_codes_.code(guideline.action)));
-  if (created) {
-    const std::vector<uint64_t> gone = GoneOf(before, state->guidelines->guidelines());
-    CHIMERA_RETURN_IF_ERROR(WriteGuidelines(user, std::span(&id, 1), gone, state.get()));
-  }
-  return LearnedGuideline{.guideline_id = FactIdToHex(id), .created = created};
+  const std::vector<uint64_t> gone = GoneOf(before, state->guidelines->guidelines());
+  CHIMERA_RETURN_IF_ERROR(WriteGuidelines(user, std::span(&id, 1), gone, state));
+  return true;
 }
 
 absl::StatusOr<std::optional<GivenAdvice>> UserLearning::AskGuidelines(const std::string& user,
@@ -164,6 +176,7 @@ absl::StatusOr<std::optional<GivenAdvice>> UserLearning::AskGuidelines(const std
   CHIMERA_ASSIGN_OR_RETURN(const HyperVector sketch, memory_->Sketch(context));
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
+  if (!options_.guidelines_enabled) return std::optional<GivenAdvice>();
   CHIMERA_RETURN_IF_ERROR(NeedGuidelines(user, state.get()));
   const std::optional<Advice> advice = state->guidelines->Ask(sketch);
   if (!advice) return std::optional<GivenAdvice>();
@@ -185,6 +198,7 @@ absl::StatusOr<int64_t> UserLearning::RecordAdviceOutcome(
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   CHIMERA_RETURN_IF_ERROR(NeedGuidelines(user, state.get()));
+  CHIMERA_RETURN_IF_ERROR(AdmitGuidelines(user, 0, state.get()));
   Advice advice;
   for (const std::string& hex : guideline_ids) {
     const uint64_t id = FactIdFromHex(hex);
@@ -243,6 +257,7 @@ absl::StatusOr<int64_t> UserLearning::Reset(const std::string& user) {
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   Drop(state.get());
+  CHIMERA_RETURN_IF_ERROR(ResetEvolution(user, state.get()));
   return memory_->Reset(user);
 }
 
@@ -255,10 +270,24 @@ absl::StatusOr<ImportReport> UserLearning::Import(const std::string& user, std::
   return memory_->Import(user, lines, first_line);
 }
 
-LearningFigures UserLearning::Figures() const {
-  return {.case_retrievals = case_retrievals_,
-          .case_hits = case_hits_,
-          .guidelines_advised = guidelines_advised_};
+LearningFigures UserLearning::Figures() {
+  LearningFigures figures = {.case_retrievals = case_retrievals_,
+                             .case_hits = case_hits_,
+                             .guidelines_advised = guidelines_advised_};
+  {
+    MutexLock lock(&learned_mutex_);
+    figures.written = learned_.written;
+    figures.refused = learned_.refused;
+    figures.evaluated = learned_.evaluated;
+    figures.rejected = learned_.rejected;
+    figures.rollbacks = learned_.rollbacks;
+    figures.guidelines_made = learned_.guidelines;
+  }
+  MutexLock lock(&users_mutex_);
+  for (const Held& held : recent_) {
+    figures.users_held_back += held.state->evolution_state != EvolutionState::kNormal;
+  }
+  return figures;
 }
 
 }  // namespace chimera

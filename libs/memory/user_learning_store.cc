@@ -18,12 +18,6 @@ constexpr char kEntitiesSection[] = "entities";
 // Of an entity table and its words, whatever is in them.
 constexpr int64_t kEntitiesBytes = 288 << 10;
 
-EpisodicOptions CaseOptions() {
-  EpisodicOptions options;
-  options.chosen_max = kFoundCasesMax;
-  return options;
-}
-
 // Every record of a class, in pages.
 template <typename Take>
 absl::Status ForEachRecord(LocalMemory* memory, const std::string& user, RecordClass record_class,
@@ -80,6 +74,7 @@ void UserLearning::Count(State* state) {
   if (state->cases) bytes += state->cases->bytes();
   if (state->guidelines) bytes += state->guidelines->bytes();
   if (state->entities) bytes += kEntitiesBytes;
+  if (state->evolution) bytes += state->evolution->bytes();
   state->bytes = bytes;
 }
 
@@ -114,7 +109,7 @@ absl::Status UserLearning::NeedCases(const std::string& user, State* state) {
 
 absl::Status UserLearning::NeedGuidelines(const std::string& user, State* state) {
   if (state->guidelines) return absl::OkStatus();
-  Guidelines guidelines(action_codes_);
+  Guidelines guidelines(action_codes_, options_.guidelines);
   CHIMERA_RETURN_IF_ERROR(ForEachRecord(memory_, user, RecordClass::kGuideline,
                                         [&guidelines](const MemoryRecord& record) -> absl::Status {
                                           return guidelines.Restore(record.id, record.bytes);

@@ -29,6 +29,7 @@ struct CompleteFlags {
   std::string target;
   std::string prompt;
   std::string user;
+  bool no_learn = false;
   float temperature = 0;
   float top_p = 0;
   float repetition_penalty = 0;
@@ -193,6 +194,7 @@ absl::StatusOr<CompletionRequest> MakeRequest(const CompleteFlags& flags) {
   if (flags.has_seed->count() > 0) request.seed = flags.seed;
   request.stop = flags.stop;
   request.user = flags.user;
+  request.learn = !flags.no_learn;
   request.logprobs = flags.logprobs;
   CHIMERA_ASSIGN_OR_RETURN(request.grammar, ReadGrammarFlags(flags.grammar));
   return request;
@@ -240,6 +242,9 @@ void AddComplete(CLI::App& app, Command* run) {
       ->required();
   sub->add_option("--user", flags->user, "Whose memory is read for it, with --target")
       ->needs(target);
+  sub->add_flag("--no-learn", flags->no_learn,
+                "The user's memory learns nothing from this completion")
+      ->needs("--user");
   flags->has_seed = sub->add_option("--seed", flags->seed, "Same seed, same text (default: drawn)");
   flags->has_max_tokens = sub->add_option("--max-tokens", flags->max_tokens, "Tokens at most");
   flags->has_temperature =

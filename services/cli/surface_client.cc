@@ -35,6 +35,7 @@ pb::CompleteRequest ToProto(const CompletionRequest& from) {
   if (grammar.kind == Kind::kRegex) out.set_regex(grammar.text);
   if (grammar.kind == Kind::kEbnf) out.set_ebnf(grammar.text);
   out.set_user(from.user);
+  if (!from.learn) out.set_learn(false);
   out.set_logprobs(from.logprobs);
   out.set_model_id(from.model_id);
   out.set_request_id(from.request_id);

@@ -12,6 +12,7 @@
 #include "cluster/remote_learning.h"
 #include "cluster/remote_memory.h"
 #include "cluster/server.h"
+#include "memory/learned_memory.h"
 #include "memory/rocksdb_store.h"
 #include "services/memory/service.h"
 #include "services/memory/store_metrics.h"
@@ -49,9 +50,10 @@ class LearningServiceTest : public ::testing::Test {
             .value();
     store_ = LocalMemory::Open(options).value();
     learning_ = std::make_unique<UserLearning>(store_.get());
+    learned_memory_ = std::make_unique<LearnedMemory>(store_.get(), learning_.get());
     MemoryServiceOptions service;
     service.text_bytes_max = 1000;
-    service_ = std::make_unique<MemoryServer>(store_.get(), service, learning_.get());
+    service_ = std::make_unique<MemoryServer>(learned_memory_.get(), service, learning_.get());
     server_ = Server::Start({}, service_->service(), "chimera.memory.v1.MemoryService").value();
     memory_ = std::make_unique<RemoteMemory>(RemoteMemoryOptions{server_->address()});
     remote_ = std::make_unique<RemoteLearning>(RemoteMemoryOptions{server_->address()});
@@ -61,6 +63,7 @@ class LearningServiceTest : public ::testing::Test {
     memory_.reset();
     server_.reset();
     service_.reset();
+    learned_memory_.reset();
     learning_.reset();
     store_.reset();
   }
@@ -90,6 +93,7 @@ class LearningServiceTest : public ::testing::Test {
   std::string path_;
   std::unique_ptr<LocalMemory> store_;
   std::unique_ptr<UserLearning> learning_;
+  std::unique_ptr<LearnedMemory> learned_memory_;
   std::unique_ptr<MemoryServer> service_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<RemoteMemory> memory_;

@@ -6,7 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "cluster/learning_options.h"
 #include "cluster/model_frontend.h"
+#include "config/config.h"
+#include "memory/learned_memory.h"
 #include "memory/rocksdb_store.h"
 #include "memory/user_learning.h"
 #include "services/memory/service.h"
@@ -22,26 +25,28 @@ constexpr int kRanksDefault = 4096;
 
 class MemoryRole final : public Role {
  public:
-  MemoryRole(std::unique_ptr<LocalMemory> memory, const MemoryServiceOptions& options,
-             std::string path)
-      : memory_(std::move(memory)),
-        learning_(memory_.get()),
-        server_(memory_.get(), options, &learning_),
+  MemoryRole(std::unique_ptr<LocalMemory> store, const UserLearningOptions& learning,
+             const MemoryServiceOptions& options, std::string path)
+      : store_(std::move(store)),
+        learning_(store_.get(), learning),
+        memory_(store_.get(), &learning_),
+        server_(&memory_, options, &learning_),
         path_(std::move(path)) {}
 
   grpc::Service* service() override { return server_.service(); }
   std::string health_name() const override { return "chimera.memory.v1.MemoryService"; }
-  Memory* memory() override { return memory_.get(); }
+  Memory* memory() override { return &memory_; }
   UserLearning* learning() { return &learning_; }
   std::string Summary() const override {
-    const absl::StatusOr<MemoryStats> stats = memory_->Stats("");
+    const absl::StatusOr<MemoryStats> stats = store_->Stats("");
     return absl::StrCat(stats.ok() ? stats->facts : 0, " facts of ", stats.ok() ? stats->users : 0,
                         " users in ", path_);
   }
 
  private:
-  const std::unique_ptr<LocalMemory> memory_;
+  const std::unique_ptr<LocalMemory> store_;
   UserLearning learning_;
+  LearnedMemory memory_;
   MemoryServer server_;
   const std::string path_;
 };
@@ -56,6 +61,19 @@ std::shared_ptr<const Tokenizer> NewStoreTokenizer(const RoleContext& context) {
   if (own.ok()) return *own;
   const auto found = FindTokenizer(RankFilePlaces(), kRanksDefault);
   return found.ok() ? *found : nullptr;
+}
+
+// What the served model's configuration says of learning; without a model at hand, its defaults.
+UserLearningOptions LearningOptionsFor(const RoleContext& context, int64_t facts_per_user) {
+  if (context.local_knot != nullptr) {
+    const auto frontend = FrontendCache(context.knot).Get("");
+    if (frontend.ok()) return LearningOptionsOf((*frontend)->config, facts_per_user, 0);
+  }
+  const auto config = LoadConfig(context.config->model_dir + "/config.json");
+  if (config.ok()) return LearningOptionsOf(*config, facts_per_user, 0);
+  UserLearningOptions defaults;
+  defaults.evolution.pool.facts_max = facts_per_user;
+  return defaults;
 }
 
 }  // namespace
@@ -73,7 +91,9 @@ absl::StatusOr<std::unique_ptr<Role>> MakeMemoryRole(const RoleContext& context)
   service.backup_dir = context.config->data_dir + "/memory-backups";
   CHIMERA_RETURN_IF_ERROR(ExportStoreMetrics(memory.get(), context.metrics));
   LocalMemory* const store = memory.get();
-  auto role = std::make_unique<MemoryRole>(std::move(memory), service, options.path);
+  auto role = std::make_unique<MemoryRole>(std::move(memory),
+                                           LearningOptionsFor(context, options.facts_per_user_max),
+                                           service, options.path);
   CHIMERA_RETURN_IF_ERROR(ExportLearningMetrics(role->learning(), context.metrics));
   context.memory_report->Add("memory_cache", true, [store, learning = role->learning()] {
     return store->CacheBytes() + learning->CacheBytes();

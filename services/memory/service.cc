@@ -70,6 +70,17 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* Learn(grpc::CallbackServerContext* context,
+                                  const pb::LearnRequest* request,
+                                  pb::LearnResponse* response) override {
+    return Answer(context, [this, request, response]() -> absl::Status {
+      CHIMERA_ASSIGN_OR_RETURN(const LearnBatch batch, ReadLearnBatch(*request));
+      CHIMERA_ASSIGN_OR_RETURN(const LearnReport report, memory->Learn(request->user(), batch));
+      WriteLearnReport(report, response);
+      return absl::OkStatus();
+    });
+  }
+
   grpc::ServerUnaryReactor* Forget(grpc::CallbackServerContext* context,
                                    const pb::ForgetRequest* request,
                                    pb::ForgetResponse* response) override {
@@ -159,7 +170,7 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
           if (progress->user.empty()) progress->user = request.user();
           CHIMERA_ASSIGN_OR_RETURN(
               const ImportReport report,
-              ImportLines(progress->user, request.lines(), 1 + progress->lines));
+              memory->Import(progress->user, request.lines(), 1 + progress->lines));
           progress->lines += report.imported + report.refused;
           response->set_imported(response->imported() + report.imported);
           response->set_refused(response->refused() + report.refused);
@@ -178,7 +189,7 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
                                   const pb::ResetRequest* request,
                                   pb::ResetResponse* response) override {
     return Answer(context, [this, request, response]() -> absl::Status {
-      CHIMERA_ASSIGN_OR_RETURN(const int64_t deleted, ResetUser(request->user()));
+      CHIMERA_ASSIGN_OR_RETURN(const int64_t deleted, memory->Reset(request->user()));
       response->set_entries_deleted(deleted);
       return absl::OkStatus();
     });
@@ -270,16 +281,6 @@ struct MemoryServer::Impl final : public pb::MemoryService::CallbackService {
     return {.learning = learning,
             .text_bytes_max = options.text_bytes_max,
             .answer_bytes_max = options.answer_bytes_max};
-  }
-
-  absl::StatusOr<ImportReport> ImportLines(const std::string& user, std::string_view lines,
-                                           int64_t first_line) {
-    return learning != nullptr ? learning->Import(user, lines, first_line)
-                               : memory->Import(user, lines, first_line);
-  }
-
-  absl::StatusOr<int64_t> ResetUser(const std::string& user) {
-    return learning != nullptr ? learning->Reset(user) : memory->Reset(user);
   }
 
   absl::StatusOr<int64_t> Delete(const pb::ForgetRequest& request) {

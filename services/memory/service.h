@@ -27,8 +27,8 @@ struct MemoryServiceOptions {
 // Must outlive the server it is registered with. Thread-safe.
 class MemoryServer {
  public:
-  // memory and learning are borrowed; learning is over that memory, or null: then Cases,
-  // Guidelines and Entities are UNIMPLEMENTED.
+  // Both are borrowed. learning is what memory is learned with (LearnedMemory), or null: then
+  // Cases, Guidelines and Entities are UNIMPLEMENTED.
   MemoryServer(Memory* memory, const MemoryServiceOptions& options,
                UserLearning* learning = nullptr);
   ~MemoryServer();

@@ -65,6 +65,8 @@ struct LearningSeries {
   int64_t LearningFigures::*value;
 };
 
+constexpr char kHeldBack[] = "chimera_memory_users_held_back";
+
 constexpr LearningSeries kLearning[] = {
     {"chimera_memory_case_retrievals_total", "Situations that episodic cases were asked for.",
      &LearningFigures::case_retrievals},
@@ -72,6 +74,18 @@ constexpr LearningSeries kLearning[] = {
      &LearningFigures::case_hits},
     {"chimera_memory_guidelines_advised_total", "Questions that guidelines had advice for.",
      &LearningFigures::guidelines_advised},
+    {"chimera_memory_guidelines_made_total", "Guidelines that harm done by a fact has taught.",
+     &LearningFigures::guidelines_made},
+    {"chimera_memory_evolved_written_total", "Facts the machine wrote down by itself.",
+     &LearningFigures::written},
+    {"chimera_memory_evolved_refused_total",
+     "Writes by the machine refused: safety state, ceiling, quota.", &LearningFigures::refused},
+    {"chimera_memory_evolved_evaluated_total", "Contrastive evaluations of such facts.",
+     &LearningFigures::evaluated},
+    {"chimera_memory_evolved_rejected_total", "Such facts dropped by their evaluations.",
+     &LearningFigures::rejected},
+    {"chimera_memory_evolved_rollbacks_total", "Users' learning rolled back to a good state.",
+     &LearningFigures::rollbacks},
 };
 
 }  // namespace
@@ -99,15 +113,20 @@ absl::Status ExportStoreMetrics(LocalMemory* store, Metrics* metrics) {
   return absl::OkStatus();
 }
 
-absl::Status ExportLearningMetrics(const UserLearning* learning, Metrics* metrics) {
+absl::Status ExportLearningMetrics(UserLearning* learning, Metrics* metrics) {
   for (const LearningSeries& one : kLearning) {
     CHIMERA_RETURN_IF_ERROR(metrics->Declare({.name = one.name, .help = one.help}));
   }
+  CHIMERA_RETURN_IF_ERROR(
+      metrics->Declare({.name = kHeldBack,
+                        .help = "Users seen lately whose learning is frozen, on probation or off.",
+                        .type = MetricType::kGauge}));
   metrics->OnScrape([learning, last = std::make_shared<LearningFigures>()](MetricsSink* sink) {
     const LearningFigures now = learning->Figures();
     for (const LearningSeries& one : kLearning) {
       sink->Count(one.name, "", static_cast<double>(now.*one.value - (*last).*one.value));
     }
+    sink->Gauge(kHeldBack, "", static_cast<double>(now.users_held_back));
     *last = now;
   });
   return absl::OkStatus();

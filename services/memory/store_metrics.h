@@ -12,6 +12,6 @@ namespace chimera {
 // metrics' last scrape.
 absl::Status ExportStoreMetrics(LocalMemory* store, Metrics* metrics);
 // Likewise. The diagnostic episodic_case_hit_rate is hits / retrievals.
-absl::Status ExportLearningMetrics(const UserLearning* learning, Metrics* metrics);
+absl::Status ExportLearningMetrics(UserLearning* learning, Metrics* metrics);
 
 }  // namespace chimera

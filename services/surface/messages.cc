@@ -34,6 +34,7 @@ CompletionRequest ReadRequest(const pb::CompleteRequest& in) {
       break;
   }
   out.user = in.user();
+  if (in.has_learn()) out.learn = in.learn();
   out.model_id = in.model_id();
   out.request_id = in.request_id();
   return out;

@@ -43,6 +43,7 @@ absl::StatusOr<std::unique_ptr<Role>> MakeSurfaceRole(const RoleContext& context
   options.workers = std::max(1, info.streams_max);
   options.queue_max = kQueuedPerWorker * options.workers;
   options.request_deadline_ms = context.config->request_deadline_ms;
+  options.learn = context.config->memory.learn;
   auto role = std::make_unique<SurfaceRole>(
       context, options,
       absl::StrCat("model ", info.model_id.substr(0, 12), " (", info.name, "), ", options.workers,

@@ -24,7 +24,7 @@ struct SurfaceServer::Impl final : public pb::SurfaceService::CallbackService {
       : knot(knot_in),
         options(options_in),
         metrics(metrics_in),
-        completer(knot_in, options_in.limits, metrics_in, memory),
+        completer(knot_in, options_in.limits, metrics_in, memory, options_in.learn),
         completions("completion", options_in.workers, static_cast<size_t>(options_in.queue_max)),
         lookups("surface", 2, 64) {}
 
@@ -102,5 +102,7 @@ int SurfaceServer::requests_waiting() const {
 int SurfaceServer::requests_running() const {
   return static_cast<int>(impl_->completions.running());
 }
+
+size_t SurfaceServer::learning() const { return impl_->completer.learning(); }
 
 }  // namespace chimera

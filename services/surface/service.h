@@ -22,6 +22,7 @@ struct SurfaceServiceOptions {
   int queue_max = 64;                // completions waiting; beyond that RESOURCE_EXHAUSTED
   int request_deadline_ms = 300000;  // of a request whose client set none
   int stall_timeout_ms = 30000;      // a client that reads nothing for this long loses its slot
+  bool learn = false;                // users' memories learn from completions
 };
 
 // Must outlive the server it is registered with. Thread-safe.
@@ -35,6 +36,8 @@ class SurfaceServer {
   grpc::Service* service();
   int requests_waiting() const;
   int requests_running() const;
+  // Completions that a memory has not learned from yet.
+  size_t learning() const;
 
   struct Impl;
 
