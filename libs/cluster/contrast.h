@@ -20,7 +20,8 @@ struct Contrast {
 
 // Scores the last min(window, text.size() - 1) tokens of a text behind eot, front_with and what of
 // the text comes before them, then behind eot, front_without and the same. Fronts may be empty. The
-// first token of the text is never scored: it would measure the seam. Two prefills on two streams,
+// first token of the text is never scored: it would measure the seam. Any text in front helps, so
+// front_without is what is left when the item is masked, not nothing. Two prefills on two streams,
 // one after the other and of one model; model_id and deadline_ns as in Knot::Open. eot: the model's
 // end-of-text.
 // INVALID_ARGUMENT for less than 2 tokens of text, a window outside 1..kContrastWindowMax and a
