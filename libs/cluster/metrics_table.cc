@@ -44,8 +44,7 @@ std::vector<MetricSpec> SurfaceTable() {
        {"used", "missed"},
        {}},
       {"chimera_sessions_learned_total",
-       "Completions that a user's memory was told of; failed, in part or whole; or let go, because "
-       "too many waited.",
+       "Completions a user's memory was told of, failed at, or let go as too many waited.",
        MetricType::kCounter,
        "outcome",
        {"learned", "failed", "let_go"},

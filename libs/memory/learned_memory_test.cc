@@ -92,6 +92,23 @@ class LearnedMemoryTest : public StoreTest {
     }
     return all;
   }
+  // Sentences that help, until a state with all of them is trusted; returns the facts evaluated.
+  std::vector<std::string> LearnWell(int* next) {
+    std::vector<std::string> ids;
+    while (ids.size() < 6 && *next < 200) {
+      LearnSentence(*next);
+      const std::vector<RecalledFact> facts = Recall(Sentence((*next)++));
+      if (!facts.empty() && facts[0].evaluate) ids.push_back(facts[0].fact_id);
+    }
+    EXPECT_EQ(ids.size(), 6u);
+    for (size_t i = 0; i < 140; ++i) {  // two windows: one makes the candidate, one trusts it
+      LearnBatch batch;
+      Read("Nothing to see here, my friend.", false, &batch);
+      batch.evaluations.push_back(EvaluationOf(ids[i % ids.size()], 0.2, "here"));
+      EXPECT_EQ(MustLearn(batch).evaluated, 1);
+    }
+    return ids;
+  }
   static std::vector<std::string> TextsOf(const std::map<std::string, float>& facts) {
     std::vector<std::string> texts;
     for (const auto& [text, weight] : facts) texts.push_back(text);
@@ -142,32 +159,8 @@ TEST_F(LearnedMemoryTest, SwitchedOffNothingIsWrittenDown) {
 
 TEST_F(LearnedMemoryTest, APoisonedWriterIsFrozenAndTheGoodStateComesBack) {
   ASSERT_TRUE(memory_->Remember("ada", "the kettle is on the left").ok());
-  // Sentences that help, until a state with them is trusted.
-  int next = 0, good_evaluations = 0;
-  const auto turn = [&](double delta, LearnReport* report) {
-    *report = LearnSentence(next);
-    const std::vector<RecalledFact> facts = Recall(Sentence(next));
-    ++next;
-    if (facts.empty() || !facts[0].evaluate) return false;
-    LearnBatch batch;
-    batch.evaluations.push_back(EvaluationOf(facts[0].fact_id, delta, Sentence(next - 1)));
-    *report = MustLearn(batch);
-    return true;
-  };
-  LearnReport report;
-  std::vector<std::string> evaluated;
-  while (evaluated.size() < 6 && next < 200) {
-    if (turn(0.2, &report)) evaluated.push_back(Recall(Sentence(next - 1)).at(0).fact_id);
-  }
-  ASSERT_EQ(evaluated.size(), 6u);
-  for (int i = 0; i < 140; ++i) {  // two windows: one makes the candidate, one trusts it
-    LearnBatch batch;
-    Read("Nothing to see here, my friend.", false, &batch);
-    batch.evaluations.push_back(
-        EvaluationOf(evaluated[static_cast<size_t>(i) % evaluated.size()], 0.2, "here"));
-    good_evaluations += static_cast<int>(MustLearn(batch).evaluated);
-  }
-  ASSERT_EQ(good_evaluations, 140);
+  int next = 0;
+  const std::vector<std::string> evaluated = LearnWell(&next);
   const auto good = All();
   const auto good_case = NewCase{
       .situation = "the parser test fails", .plan = "run it again", .tags = "", .outcome = 0.9};
@@ -175,6 +168,7 @@ TEST_F(LearnedMemoryTest, APoisonedWriterIsFrozenAndTheGoodStateComesBack) {
   // The poison: sentences that do harm, and a case that a rollback has to take back.
   ASSERT_TRUE(learning_->AddCases("ada", std::span(&good_case, 1)).ok());
   const int first_bad = next;
+  LearnReport report;
   int64_t harm = 0, tokens_since_64th = 0;
   while (report.rollbacks == 0 && next < 399) {
     LearnBatch batch;
