@@ -1,102 +1,83 @@
 // One table of the index: which slots lie in which of its 16,384 buckets
-// (math-inference-training C.3). The settled slots are one array ordered by bucket (CSR); what came
-// since is chained from one head a bucket, until Merge settles it.
+// (math-inference-training C.3). Every bucket has a row of the same width, so that an insert writes
+// one cache line and a search reads one; what a row has no room for is chained.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <vector>
 
-#include "hdc/huge_pages.h"
 #include "hdc/lsh.h"
 #include "hdc/prefetch.h"
 
 namespace chimera {
 
-// Room for the settled slots of one table: a part of an arena.
-struct SlotArray {
-  std::shared_ptr<uint32_t[]> arena;  // what keeps slots alive
-  uint32_t* slots = nullptr;
-  size_t capacity = 0;
-};
-
-// 96 KiB and 4 bytes a slot (settled) or 8 (fresh). Thread-compatible.
+// A row is a head and up to width - 1 slots, all words of 32 bits. The rows belong to BucketTables;
+// the chained slots (8 bytes each) are the table's own. Thread-compatible.
 class BucketTable {
  public:
-  // Slots that came since the last merge; more do not fit.
-  static constexpr size_t kFreshMax = 65000;
-
-  BucketTable();
-
-  // Tables side by side share huge pages: an insert writes to all of them.
-  static void* operator new[](size_t bytes) { return AllocateHuge(bytes); }
-  static void operator delete[](void* tables) { std::free(tables); }
-
-  // The slot is in no bucket yet, and fewer than kFreshMax came since the last merge (checked).
-  void Insert(uint32_t bucket, uint32_t slot);
-  // The slot is in this bucket. Nothing of it stays behind.
-  void Erase(uint32_t bucket, uint32_t slot);
-
-  // Room that settled arrays need beside their slots: they are copied in blocks.
-  static constexpr size_t kBlock = 16;
-
-  // Settles everything, in time linear in the slots (0.7 ms for 200,000), into *spare, which has
-  // room for them (checked) and gets the old array.
-  void Merge(SlotArray* spare);
-  // How much room that is at least.
-  size_t MergedRoom() const {
-    return offsets_.back() - gone_ + fresh_.size() - fresh_gone_ + kBlock;
+  static constexpr uint32_t kWidthMin = 2;
+  // Doubled up to a cache line of 16 words, then 24, 32, 48, 64, ..: rows of a size that wastes
+  // little, and few steps.
+  static constexpr uint32_t WidthAfter(uint32_t width) {
+    if (width < 16) return 2 * width;
+    return (width & (width - 1)) == 0 ? width / 2 * 3 : width / 3 * 4;
   }
+  static constexpr size_t RowWords(uint32_t width) { return size_t{width} * kLshBuckets; }
+  // Slots up to which rows of this width are wide enough: as many in the mean as a row has room
+  // for. A tenth of them is chained then at width 16, a third at width 2.
+  static constexpr size_t SlotsFor(uint32_t width) { return size_t{width - 1} * kLshBuckets; }
+
+  // Moves into RowWords(width) words, which may hold anything; the width is larger than before. A
+  // new table has no rows and nothing else may be called before. Linear in the words.
+  void Move(uint32_t* rows, uint32_t width);
+
+  // The slot is in no bucket yet. Constant time, but for a chained one that takes more memory.
+  void Insert(uint32_t bucket, uint32_t slot);
+  // The slot is in this bucket (checked). Nothing of it stays behind. Linear in the bucket's slots.
+  void Erase(uint32_t bucket, uint32_t slot);
 
   // visit(slot) for every slot of the bucket, in any order.
   template <typename Visit>
   void ForEach(uint32_t bucket, const Visit& visit) const {
-    for (uint32_t i = offsets_[bucket]; i < offsets_[bucket + 1]; ++i) {
-      if (settled_.slots[i] != kGone) visit(settled_.slots[i]);
-    }
-    if (fresh_.empty()) return;
-    for (uint16_t at = heads_[bucket]; at != kEnd; at = fresh_[at].next) visit(fresh_[at].slot);
+    const uint32_t* const row = Row(bucket);
+    const uint32_t in_row = InRow(row);
+    for (uint32_t i = 1; i <= in_row; ++i) visit(row[i]);
+    for (uint32_t at = First(row); at != kEnd; at = chained_[at].next) visit(chained_[at].slot);
   }
 
-  // Loads ahead of ForEach: first where the bucket begins, some time later what is in it. Insert
-  // needs the fresh head alone.
-  void PrefetchFresh(uint32_t bucket) const { PrefetchLine(&heads_[bucket]); }
-  void PrefetchHead(uint32_t bucket) const {
-    PrefetchLine(&offsets_[bucket]);
-    PrefetchFresh(bucket);
+  // Loads ahead of the functions above: the row, and some time later what is chained to it.
+  void PrefetchRow(uint32_t bucket) const {
+    const uint32_t* const row = Row(bucket);
+    PrefetchLine(row);
+    if (width_ > kLineWords) PrefetchLine(row + kLineWords);
   }
-  void PrefetchSlots(uint32_t bucket) const {
-    // A bucket of 12 slots often lies on two lines.
-    PrefetchLine(settled_.slots + offsets_[bucket]);
-    PrefetchLine(settled_.slots + offsets_[bucket + 1]);
-    if (heads_[bucket] != kEnd) PrefetchLine(&fresh_[heads_[bucket]]);
+  void PrefetchChain(uint32_t bucket) const {
+    if (const uint32_t at = First(Row(bucket)); at != kEnd) PrefetchLine(&chained_[at]);
   }
 
-  const SlotArray& settled() const { return settled_; }
-  // Without the settled arrays, which are part of arenas.
-  size_t MemoryBytes() const;
+  // Of the chained slots alone.
+  size_t MemoryBytes() const { return chained_.capacity() * sizeof(Chained); }
 
  private:
-  static constexpr uint32_t kGone = ~uint32_t{0};
-  static constexpr uint16_t kEnd = 0xFFFF;
-  struct Fresh {
+  static constexpr uint32_t kLineWords = 16;
+  static constexpr uint32_t kEnd = ~uint32_t{0};
+  struct Chained {
     uint32_t slot;
-    uint16_t next;  // in fresh_, of the same bucket
+    uint32_t next;  // in chained_: of the same bucket, or the next that is free
   };
 
-  // Copies what is left of the settled slots begin..end; returns the end of the copy.
-  uint32_t* CopySettled(uint32_t begin, uint32_t end, uint32_t* out) const;
+  uint32_t* Row(uint32_t bucket) const { return rows_ + size_t{bucket} * width_; }
+  // The head is the number of slots in the row or, when some are chained and the row is full, width
+  // + the first of those.
+  uint32_t InRow(const uint32_t* row) const { return std::min(row[0], width_ - 1); }
+  uint32_t First(const uint32_t* row) const { return row[0] < width_ ? kEnd : row[0] - width_; }
 
-  std::array<uint32_t, kLshBuckets + 1> offsets_{};
-  std::array<uint16_t, kLshBuckets> heads_;
-  SlotArray settled_;
-  std::vector<Fresh> fresh_;
-  // Places that erased slots left; the next merge closes them.
-  size_t gone_ = 0, fresh_gone_ = 0;
+  uint32_t* rows_ = nullptr;
+  uint32_t width_ = 0;
+  uint32_t free_ = kEnd;  // the first place in chained_ that an erased slot left
+  std::vector<Chained> chained_;
 };
 
 }  // namespace chimera

@@ -2,26 +2,26 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <map>
+#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "hdc/huge_pages.h"
 #include "hdc/hyper_kernels.h"
 #include "hdc/prefetch.h"
 
 namespace chimera {
 namespace {
 
-// A table takes in a sixth of the vectors before it is put in order. More would make inserts
-// cheaper, searches slower and the tables larger (docs/experiments.md).
-constexpr size_t kFreshPart = 6;
+// The tables begin at this many vectors. Before there are kTablesFrom, at least 1,024 vectors are
+// inserted: an insert makes one of the 64 tables ready, and each of the others takes eight vectors
+// into them, so 600 would do.
+constexpr size_t kTablesBegin = SketchIndex::kTablesFrom / 4 * 3;
+constexpr int kFilledAtOnce = 8;
 
 constexpr uint32_t kTile = 64;  // vectors whose distances are computed before any is looked at
 
-// How far ahead memory is asked for, in buckets and in candidates.
-constexpr size_t kHeadsAhead = 24, kSlotsAhead = 12, kRanksAhead = 3;
+// How far ahead memory is asked for: rows and chains of buckets, candidates.
+constexpr size_t kRowsAhead = 24, kChainsAhead = 12, kRanksAhead = 3;
 
 // The k smallest, with the largest of them in front.
 void Keep(SketchMatch match, size_t k, std::vector<SketchMatch>* heap) {
@@ -52,115 +52,90 @@ absl::StatusOr<SketchIndex> SketchIndex::Create(size_t capacity, uint64_t seed) 
 SketchIndex::SketchIndex(size_t capacity, uint64_t seed)
     : capacity_(capacity), lsh_(std::make_unique<const LshTables>(seed)) {}
 
-uint32_t SketchIndex::TakeSlot() {
-  if (!free_.empty()) {
-    const uint32_t slot = free_.back();
+uint32_t SketchIndex::Put(uint64_t id, const HyperVector& vector) {
+  uint32_t slot;
+  if (free_.empty()) {
+    slot = vectors_.Add(vector);
+    id_of_.push_back(id);
+    if (slot % 64 == 0) live_.push_back(0);
+  } else {
+    slot = free_.back();
     free_.pop_back();
-    return slot;
+    vectors_[slot] = vector;
+    id_of_[slot] = id;
   }
-  const uint32_t slot = vectors_.Add();
-  id_of_.push_back(0);
-  if (slot % 64 == 0) live_.push_back(0);
+  live_[slot / 64] |= uint64_t{1} << (slot % 64);
   return slot;
 }
 
 absl::Status SketchIndex::Insert(uint64_t id, const HyperVector& vector) {
-  const auto [at, is_new] = slot_of_.try_emplace(id, 0);
+  const auto [at, is_new] = slot_of_.TryEmplace(id);
   if (!is_new) {
     // The vector may be this very one, whose memory Erase clears.
     const HyperVector copy = vector;
     Erase(id);
     return Insert(id, copy);
   }
-  if (slot_of_.size() > capacity_) {
-    slot_of_.erase(at);
+  if (size() > capacity_) {
+    slot_of_.Erase(id);
     return absl::ResourceExhaustedError(
         absl::StrCat("sketch index holds ", capacity_, " vectors, its capacity"));
   }
-  const uint32_t slot = TakeSlot();
-  at->second = slot;
-  vectors_[slot] = vector;
-  id_of_[slot] = id;
-  live_[slot / 64] |= uint64_t{1} << (slot % 64);
+  const uint32_t slot = Put(id, vector);
+  *at = slot;
   if (tables_ == nullptr) {
-    if (size() >= kTablesFrom) BuildTables();
-    return absl::OkStatus();
+    if (size() < kTablesBegin) return absl::OkStatus();
+    tables_ = std::make_unique<BucketTables>();
   }
-  std::array<uint16_t, kLshTables> buckets;
-  lsh_->Buckets(vector, kLshTables, buckets.data());
-  for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchFresh(buckets[t]);
-  for (int t = 0; t < kLshTables; ++t) tables_[t].Insert(buckets[t], slot);
-  MergeOne();
+  if (slot < filled_) tables_->Insert(BucketsOf(slot), slot);
+  FillTables();
   return absl::OkStatus();
 }
 
 bool SketchIndex::Erase(uint64_t id) {
-  const auto at = slot_of_.find(id);
-  if (at == slot_of_.end()) return false;
-  const uint32_t slot = at->second;
-  slot_of_.erase(at);
-  if (tables_ != nullptr) {
-    std::array<uint16_t, kLshTables> buckets;
-    lsh_->Buckets(vectors_[slot], kLshTables, buckets.data());
-    for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchHead(buckets[t]);
-    for (int t = 0; t < kLshTables; ++t) tables_[t].PrefetchSlots(buckets[t]);
-    for (int t = 0; t < kLshTables; ++t) tables_[t].Erase(buckets[t], slot);
-  }
+  const uint32_t* const at = slot_of_.Find(id);
+  if (at == nullptr) return false;
+  const uint32_t slot = *at;
+  slot_of_.Erase(id);
+  if (slot < filled_) tables_->Erase(BucketsOf(slot), slot);
   vectors_[slot].words.fill(0);
   id_of_[slot] = 0;
   live_[slot / 64] &= ~(uint64_t{1} << (slot % 64));
   free_.push_back(slot);
-  if (tables_ != nullptr && size() < kTablesFrom / 2) {
+  if (size() < kTablesFrom / 2) {
     tables_.reset();
-    spare_ = arena_ = SlotArray();
-  } else if (tables_ != nullptr) {
-    MergeOne();
+    filled_ = 0;
   }
   return true;
 }
 
 const HyperVector* SketchIndex::Find(uint64_t id) const {
-  const auto at = slot_of_.find(id);
-  return at == slot_of_.end() ? nullptr : &vectors_[at->second];
+  const uint32_t* const at = slot_of_.Find(id);
+  return at == nullptr ? nullptr : &vectors_[*at];
 }
 
-void SketchIndex::BuildTables() {
-  tables_ = std::make_unique<BucketTable[]>(kLshTables);
-  std::array<uint16_t, kLshTables> buckets;
-  for (const auto& [id, slot] : slot_of_) {
-    lsh_->Buckets(vectors_[slot], kLshTables, buckets.data());
-    for (int t = 0; t < kLshTables; ++t) tables_[t].Insert(buckets[t], slot);
+BucketIds SketchIndex::BucketsOf(uint32_t slot) const {
+  BucketIds buckets;
+  lsh_->Buckets(vectors_[slot], kLshTables, buckets.data());
+  return buckets;
+}
+
+void SketchIndex::FillTables() {
+  if (!tables_->ready()) {
+    tables_->Prepare();
+    return;
   }
-  for (int t = 0; t < kLshTables; ++t) Merge(&tables_[t]);
-  changes_ = 0;
-  next_table_ = 0;
-}
-
-void SketchIndex::MergeOne() {
-  // Between two merges of a table all 64 take their turn.
-  const size_t fresh = std::min(size() / kFreshPart, BucketTable::kFreshMax - kLshTables);
-  if (++changes_ < std::max<size_t>(fresh / kLshTables, 1)) return;
-  changes_ = 0;
-  Merge(&tables_[next_table_]);
-  next_table_ = (next_table_ + 1) % kLshTables;
-}
-
-void SketchIndex::Merge(BucketTable* table) {
-  const size_t room = table->MergedRoom();
-  if (spare_.capacity < room) {
-    if (arena_.capacity < room) {
-      const size_t most = capacity_ + BucketTable::kBlock;
-      arena_.capacity = std::max(room, std::min(room + room / 2, most));
-      const size_t slots = arena_.capacity * (kLshTables + 1);
-      arena_.slots = static_cast<uint32_t*>(AllocateHuge(slots * sizeof(uint32_t)));
-      arena_.arena.reset(arena_.slots, [](uint32_t* memory) { std::free(memory); });
-      arena_left_ = kLshTables + 1;
+  for (int left = kFilledAtOnce; left > 0 && filled_ < vectors_.size();) {
+    const uint64_t live = live_[filled_ / 64] >> (filled_ % 64);
+    if (live == 0) {
+      filled_ = std::min(vectors_.size(), (filled_ / 64 + 1) * 64);
+      continue;
     }
-    CHIMERA_CHECK(arena_left_-- > 0);
-    spare_ = arena_;
-    arena_.slots += arena_.capacity;
+    filled_ += static_cast<uint32_t>(std::countr_zero(live));
+    tables_->Insert(BucketsOf(filled_), filled_);
+    ++filled_;
+    --left;
   }
-  table->Merge(&spare_);
 }
 
 void SketchIndex::Meet(const HyperVector& query, const SearchPolicy& policy,
@@ -176,23 +151,23 @@ void SketchIndex::Meet(const HyperVector& query, const SearchPolicy& policy,
     for (int j = 0; j < kLshBitsPerTable; ++j) looks.push_back(look ^ 1u << j);
   }
   const auto table = [&](size_t i) -> const BucketTable& {
-    return tables_[looks[i] >> kLshBitsPerTable];
+    return (*tables_)[looks[i] >> kLshBitsPerTable];
   };
   const auto bucket = [&](size_t i) { return looks[i] % kLshBuckets; };
   if (scratch->votes_.size() < vectors_.size()) scratch->votes_.resize(vectors_.size());
   uint8_t* const votes = scratch->votes_.data();
   std::vector<uint32_t>& met = scratch->met_;
   met.clear();
-  for (size_t i = 0; i < std::min(kHeadsAhead, looks.size()); ++i) table(i).PrefetchHead(bucket(i));
-  for (size_t i = 0; i < std::min(kSlotsAhead, looks.size()); ++i) {
-    table(i).PrefetchSlots(bucket(i));
+  for (size_t i = 0; i < std::min(kRowsAhead, looks.size()); ++i) table(i).PrefetchRow(bucket(i));
+  for (size_t i = 0; i < std::min(kChainsAhead, looks.size()); ++i) {
+    table(i).PrefetchChain(bucket(i));
   }
   for (size_t i = 0; i < looks.size(); ++i) {
-    if (const size_t next = i + kHeadsAhead; next < looks.size()) {
-      table(next).PrefetchHead(bucket(next));
+    if (const size_t next = i + kRowsAhead; next < looks.size()) {
+      table(next).PrefetchRow(bucket(next));
     }
-    if (const size_t next = i + kSlotsAhead; next < looks.size()) {
-      table(next).PrefetchSlots(bucket(next));
+    if (const size_t next = i + kChainsAhead; next < looks.size()) {
+      table(next).PrefetchChain(bucket(next));
     }
     table(i).ForEach(bucket(i), [&](uint32_t slot) {
       if (votes[slot]++ == 0) met.push_back(slot);
@@ -234,6 +209,7 @@ void SketchIndex::Nearest(const HyperVector& query, int k, const SearchPolicy& p
     return;
   }
   CHIMERA_CHECK(policy.tables <= kLshTables && policy.flip_tables <= policy.tables);
+  CHIMERA_CHECK(filled_ == vectors_.size());
   matches->clear();
   if (k <= 0) return;
   Meet(query, policy, scratch);
@@ -272,21 +248,10 @@ void SketchIndex::NearestOfMany(std::span<const HyperVector> queries, int k, Sea
 }
 
 size_t SketchIndex::MemoryBytes() const {
-  size_t bytes = sizeof(*this) + sizeof(*lsh_) + vectors_.MemoryBytes() +
-                 id_of_.capacity() * sizeof(uint64_t) + live_.capacity() * sizeof(uint64_t) +
-                 free_.capacity() * sizeof(uint32_t) +
-                 slot_of_.capacity() * (sizeof(std::pair<uint64_t, uint32_t>) + 1);
-  if (tables_ == nullptr) return bytes;
-  std::map<const void*, size_t> arenas = {{arena_.arena.get(), arena_.capacity},
-                                          {spare_.arena.get(), spare_.capacity}};
-  for (int t = 0; t < kLshTables; ++t) {
-    bytes += tables_[t].MemoryBytes();
-    arenas[tables_[t].settled().arena.get()] = tables_[t].settled().capacity;
-  }
-  for (const auto& [arena, capacity] : arenas) {
-    bytes += capacity * (kLshTables + 1) * sizeof(uint32_t);
-  }
-  return bytes;
+  const size_t bytes = sizeof(*this) + sizeof(*lsh_) + vectors_.MemoryBytes() +
+                       id_of_.capacity() * sizeof(uint64_t) + live_.capacity() * sizeof(uint64_t) +
+                       free_.capacity() * sizeof(uint32_t) + slot_of_.MemoryBytes();
+  return tables_ == nullptr ? bytes : bytes + sizeof(*tables_) + tables_->MemoryBytes();
 }
 
 }  // namespace chimera

@@ -13,13 +13,13 @@
 #include <span>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "hdc/bucket_table.h"
+#include "hdc/bucket_tables.h"
 #include "hdc/hypervector.h"
 #include "hdc/lsh.h"
 #include "hdc/search_policy.h"
+#include "hdc/slot_map.h"
 #include "hdc/vector_slabs.h"
 
 namespace chimera {
@@ -51,7 +51,8 @@ class SearchScratch {
 class SketchIndex {
  public:
   static constexpr size_t kCapacityMax = 1 << 24;
-  // Fewer vectors than this are always scanned and have no tables: those take 8 MiB and more.
+  // Fewer vectors than this are always scanned. The tables, of 8 MiB and more, are filled on the
+  // way there and kept until half of it is left.
   static constexpr size_t kTablesFrom = 4096;
   // Queries of one block of NearestOfMany: their vectors fit the first cache beside a row.
   static constexpr int kBlock = 8;
@@ -60,15 +61,15 @@ class SketchIndex {
   static absl::StatusOr<SketchIndex> Create(size_t capacity, uint64_t seed);
 
   // Adds the vector, or replaces that of the id. An error, and nothing done, when capacity() other
-  // ids are there. The work is bounded: at most one of the tables is put in order (0.7 ms at
-  // 200,000 vectors; some microseconds in the mean). Only the insert that reaches kTablesFrom
-  // builds all tables.
+  // ids are there. The work is bounded: at most eight vectors enter the tables, one table moves to
+  // wider rows, one part of the ids to a larger map and the system clears a page for each
+  // (docs/experiments.md has the times).
   absl::Status Insert(uint64_t id, const HyperVector& vector);
 
   // False when it was not there. The vector's memory is zeroed and no table names it any more.
   bool Erase(uint64_t id);
 
-  bool Contains(uint64_t id) const { return slot_of_.contains(id); }
+  bool Contains(uint64_t id) const { return slot_of_.Find(id) != nullptr; }
   // The vector of an id that is there, valid until the index changes; null otherwise.
   const HyperVector* Find(uint64_t id) const;
 
@@ -82,18 +83,18 @@ class SketchIndex {
 
   size_t size() const { return slot_of_.size(); }
   size_t capacity() const { return capacity_; }
-  // Bytes allocated: slabs, tables with what they keep for the next inserts, ids.
+  // Bytes allocated: slabs, tables, ids.
   size_t MemoryBytes() const;
 
  private:
   SketchIndex(size_t capacity, uint64_t seed);
 
   bool Live(uint32_t slot) const { return live_[slot / 64] >> (slot % 64) & 1; }
-  uint32_t TakeSlot();
-  void BuildTables();
-  // Puts the table in order that has waited longest, when it is time.
-  void MergeOne();
-  void Merge(BucketTable* table);
+  // Where the vector is now.
+  uint32_t Put(uint64_t id, const HyperVector& vector);
+  BucketIds BucketsOf(uint32_t slot) const;
+  // Takes the next few vectors into the tables that they lack.
+  void FillTables();
   // Fills scratch->met_ with the slots of all candidates.
   void Meet(const HyperVector& query, const SearchPolicy& policy, SearchScratch* scratch) const;
   void Rank(const HyperVector& query, int k, std::span<const uint32_t> slots,
@@ -105,15 +106,10 @@ class SketchIndex {
   std::vector<uint64_t> id_of_;  // by slot
   std::vector<uint64_t> live_;   // a bit a slot
   std::vector<uint32_t> free_;   // erased slots
-  absl::flat_hash_map<uint64_t, uint32_t> slot_of_;
-  std::unique_ptr<BucketTable[]> tables_;  // null or kLshTables
-  // Room for all tables and the spare one at once, so that they share huge pages. When the index
-  // has grown out of it, the tables move to a larger one as they are merged.
-  SlotArray arena_;     // slots: what no table has had yet
-  int arena_left_ = 0;  // arrays of that
-  SlotArray spare_;
-  size_t changes_ = 0;  // inserts and erases since a table was put in order
-  int next_table_ = 0;  // the one that has waited longest
+  SlotMap slot_of_;
+  std::unique_ptr<BucketTables> tables_;  // null while few vectors are there
+  // The tables have the slots below. From kTablesFrom vectors on they have all.
+  uint32_t filled_ = 0;
 };
 
 }  // namespace chimera

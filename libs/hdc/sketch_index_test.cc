@@ -157,6 +157,22 @@ TEST(SketchIndex, WalkWithTablesEqualsTheTwin) {
   EXPECT_FALSE(pair.index.Erase(1234567));
 }
 
+// Past the size where tables move to wider rows, with erasing and replacing while they do.
+TEST(SketchIndex, WalkThroughAMoveOfTheTablesEqualsTheTwin) {
+  const uint64_t moves_from = BucketTable::SlotsFor(BucketTable::kWidthMin);
+  Pair pair(moves_from + 1200);
+  for (uint64_t n = 0; n < moves_from; ++n) pair.Insert(IdOf(n), RandomVector(2, n));
+  const size_t before = pair.index.MemoryBytes();
+  for (uint64_t n = moves_from; n < moves_from + 1200; ++n) {
+    pair.Insert(IdOf(n), RandomVector(2, n));
+    if (n % 5 == 0) pair.Erase(IdOf(3 * (n - moves_from)));
+    if (n % 7 == 0) pair.Insert(IdOf(n - 1000), RandomVector(3, n));
+    if (n % 400 == 0) pair.Compare(Flipped(RandomVector(2, n - 5), 0.2, n));
+  }
+  EXPECT_GE(pair.index.MemoryBytes(), before + (4u << 20));  // rows of 16 MiB instead of 8
+  pair.Compare(Flipped(RandomVector(2, moves_from + 100), 0.3, 1));
+}
+
 TEST(SketchIndex, ReplacingByItsOwnVectorAndErasingLeavesZeros) {
   SketchIndex index = *SketchIndex::Create(10, kSeed);
   const HyperVector v = RandomVector(1, 1);

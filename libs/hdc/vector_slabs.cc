@@ -13,7 +13,7 @@ static_assert(VectorSlabs::kSlab * sizeof(HyperVector) == kHugePage);
 
 void VectorSlabs::Free::operator()(HyperVector* slab) const { std::free(slab); }
 
-uint32_t VectorSlabs::Add() {
+uint32_t VectorSlabs::Add(const HyperVector& vector) {
   const uint32_t slab = SlabOf(size_);
   if (slab == slabs_.size()) {
     const size_t bytes = (FirstOf(slab + 1) - FirstOf(slab)) * sizeof(HyperVector);
@@ -22,7 +22,7 @@ uint32_t VectorSlabs::Add() {
     CHIMERA_CHECK(memory != nullptr);
     slabs_.emplace_back(static_cast<HyperVector*>(memory));
   }
-  new (At(size_)) HyperVector{};
+  new (At(size_)) HyperVector(vector);
   return size_++;
 }
 

@@ -19,8 +19,8 @@ class VectorSlabs {
  public:
   static constexpr uint32_t kSlab = 2048;
 
-  // The slot of a new zero vector.
-  uint32_t Add();
+  // The slot of a copy.
+  uint32_t Add(const HyperVector& vector);
   uint32_t size() const { return size_; }
 
   HyperVector& operator[](uint32_t slot) { return *At(slot); }
