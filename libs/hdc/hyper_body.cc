@@ -65,41 +65,69 @@ void Exceeds(const uint64_t* planes, int n, uint32_t half, const uint64_t* tie, 
 
 #if defined(__AVX2__)
 
-// The bytes first, all bits of a table at once then. Gather instructions are slower than the
-// scalar loop on processors that guard against reading their buffers.
-void Pick(const uint64_t* a, const uint16_t* positions, int n, uint16_t* out) {
-  constexpr int kAtOnce = 64;
+// The bytes first, all bits of a word at once then. Gather instructions are slower than the scalar
+// loop on processors that guard against reading their buffers.
+void PickBytes(const uint64_t* a, const PickPlan& plan, int n, uint16_t* out) {
   const __m128i powers = _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
   const uint8_t* const bytes = (const uint8_t*)a;
-  alignas(64) uint16_t byte_of[16 * kAtOnce];
-  for (int first = 0; first < n; first += kAtOnce) {
-    const int count = n - first < kAtOnce ? n - first : kAtOnce;
-    const uint16_t* const at = positions + 16 * first;
+  const uint16_t* const at = plan.positions;
+  alignas(64) uint16_t byte_of[PickPlan::kPositions];
 #pragma GCC unroll 16
-    for (int i = 0; i < 16 * count; ++i) byte_of[i] = bytes[at[i] / 8];
-    for (int i = 0; i < count; ++i) {
-      __m128i set[2];
-      for (int half = 0; half < 2; ++half) {
-        // Low bytes 0..7 pick their power, high bytes 8 pick zero.
-        const __m128i in_byte = _mm_or_si128(
-            _mm_and_si128(_mm_load_si128((const __m128i*)(at + 16 * i) + half), _mm_set1_epi16(7)),
-            _mm_set1_epi16(0x0800));
-        const __m128i power = _mm_shuffle_epi8(powers, in_byte);
-        const __m128i byte = _mm_load_si128((const __m128i*)(byte_of + 16 * i) + half);
-        set[half] = _mm_cmpeq_epi16(_mm_and_si128(byte, power), power);
-      }
-      out[first + i] = (uint16_t)_mm_movemask_epi8(_mm_packs_epi16(set[0], set[1]));
+  for (int i = 0; i < 16 * n; ++i) byte_of[i] = bytes[at[i] / 8];
+  for (int i = 0; i < n; ++i) {
+    __m128i set[2];
+    for (int half = 0; half < 2; ++half) {
+      // Low bytes 0..7 pick their power, high bytes 8 pick zero.
+      const __m128i in_byte = _mm_or_si128(
+          _mm_and_si128(_mm_load_si128((const __m128i*)(at + 16 * i) + half), _mm_set1_epi16(7)),
+          _mm_set1_epi16(0x0800));
+      const __m128i power = _mm_shuffle_epi8(powers, in_byte);
+      const __m128i byte = _mm_load_si128((const __m128i*)(byte_of + 16 * i) + half);
+      set[half] = _mm_cmpeq_epi16(_mm_and_si128(byte, power), power);
     }
+    out[i] = (uint16_t)_mm_movemask_epi8(_mm_packs_epi16(set[0], set[1]));
+  }
+}
+
+#if defined(__AVX512BW__)
+
+// Of every lane the bit that its shift moves to the top.
+inline __attribute__((always_inline)) uint32_t BitsOf(__m512i words, __m512i lanes) {
+  return _mm512_movepi16_mask(_mm512_sllv_epi16(words, _mm512_srli_epi16(lanes, 12)));
+}
+
+void Pick(const uint64_t* a, const PickPlan& plan, int n, uint16_t* out) {
+  if (plan.windows == 0) return PickBytes(a, plan, n, out);
+  alignas(64) uint32_t picked[32] = {};
+  for (int w = 0; w < plan.windows; ++w) {
+    const __m512i lanes = _mm512_load_si512(plan.window_lanes + 32 * w);
+    const __m512i words = _mm512_loadu_si512((const uint16_t*)a + plan.first[w]);
+    picked[w] = BitsOf(_mm512_permutexvar_epi16(lanes, words), lanes);
+  }
+  const __m512i low = _mm512_load_si512(picked), high = _mm512_load_si512(picked + 16);
+  for (int i = 0; i < n; i += 2) {
+    const __m512i lanes = _mm512_load_si512(plan.result_lanes + 16 * i);
+    const uint32_t two = BitsOf(_mm512_permutex2var_epi16(low, lanes, high), lanes);
+    out[i] = (uint16_t)two;
+    if (i + 1 < n) out[i + 1] = (uint16_t)(two >> 16);
   }
 }
 
 #else
 
-void Pick(const uint64_t* a, const uint16_t* positions, int n, uint16_t* out) {
+void Pick(const uint64_t* a, const PickPlan& plan, int n, uint16_t* out) {
+  PickBytes(a, plan, n, out);
+}
+
+#endif
+
+#else
+
+void Pick(const uint64_t* a, const PickPlan& plan, int n, uint16_t* out) {
   for (int i = 0; i < n; ++i) {
     uint32_t picked = 0;
     for (int j = 0; j < 16; ++j) {
-      const int position = positions[16 * i + j];
+      const int position = plan.positions[16 * i + j];
       picked |= (uint32_t)(a[position / 64] >> (position % 64) & 1) << j;
     }
     out[i] = (uint16_t)picked;

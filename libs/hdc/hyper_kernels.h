@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "hdc/pick_plan.h"
 
 namespace chimera {
 
@@ -27,8 +28,8 @@ struct HyperKernels {
   // where a counter equals half the bit of tie, or 0 when tie is null.
   void (*exceeds)(const uint64_t* planes, int n, uint32_t half, const uint64_t* tie, uint64_t* out);
 
-  // Bit j of out[i] = bit positions[16 i + j] of a, 0 <= j < 16; positions is aligned to 64 bytes.
-  void (*pick)(const uint64_t* a, const uint16_t* positions, int n, uint16_t* out);
+  // The first n words of the plan's result, 0 <= n <= 64.
+  void (*pick)(const uint64_t* a, const PickPlan& plan, int n, uint16_t* out);
 
   // Number of differing bits, 0..8192.
   uint32_t (*hamming)(const uint64_t* a, const uint64_t* b);

@@ -99,17 +99,29 @@ TEST_P(HyperLevels, HammingEqualsTheTwin) {
 }
 
 TEST_P(HyperLevels, PickTakesTheBitsAtThePositions) {
-  constexpr int kSets = 9;
-  alignas(64) std::array<uint16_t, 16 * kSets> positions;
-  for (size_t i = 0; i < positions.size(); ++i) {
-    positions[i] = PhiloxStream(2, RngPurpose::kDataShuffle, 0).Word(i) % kHyperBits;
+  const PhiloxStream dice(2, RngPurpose::kDataShuffle, 0);
+  std::vector<std::array<uint16_t, PickPlan::kPositions>> all(4);
+  for (size_t i = 0; i < PickPlan::kPositions; ++i) {
+    all[0][i] = dice.Word(i) % kHyperBits;
+    all[1][i] = static_cast<uint16_t>(kHyperBits - 1 - i / 2);  // side by side, at the end
+    all[2][i] = 8191;
+    // Side by side and far apart: more windows than there are.
+    all[3][i] = static_cast<uint16_t>(i < 1010 ? i : 1010 + 512 * (i - 1010));
   }
-  positions[0] = 0, positions[1] = 8191, positions[2] = 31, positions[3] = 32, positions[4] = 63;
-  for (const HyperVector& a : Vectors()) {
-    std::array<uint16_t, kSets> out;
-    kernels().pick(Words(a), positions.data(), kSets, out.data());
-    for (int i = 0; i < 16 * kSets; ++i) {
-      ASSERT_EQ(out[i / 16] >> (i % 16) & 1, NaiveBit(Words(a), positions[i])) << i;
+  all[0][0] = 0, all[0][1] = 8191, all[0][2] = 31, all[0][3] = 32, all[0][4] = 63;
+  for (size_t p = 0; p < all.size(); ++p) {
+    const PickPlan plan = MakePickPlan(all[p].data());
+    EXPECT_EQ(plan.windows == 0, p == 3);
+    for (const int n : {0, 1, 9, 64}) {
+      for (const HyperVector& a : Vectors()) {
+        std::array<uint16_t, 65> out;
+        out.fill(0xA5A5);
+        kernels().pick(Words(a), plan, n, out.data());
+        for (int i = 0; i < 16 * n; ++i) {
+          ASSERT_EQ(out[i / 16] >> (i % 16) & 1, NaiveBit(Words(a), all[p][i])) << p << " " << i;
+        }
+        EXPECT_EQ(out[n], 0xA5A5);  // nothing more is written
+      }
     }
   }
 }

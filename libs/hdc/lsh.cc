@@ -8,9 +8,10 @@
 namespace chimera {
 
 LshTables::LshTables(uint64_t seed) {
+  uint16_t positions[PickPlan::kPositions];
   for (uint32_t t = 0; t < kLshTables; ++t) {
     const PhiloxStream stream(seed, RngPurpose::kLshBits, t);
-    uint16_t* const begin = &positions_[kStride * t];
+    uint16_t* const begin = &positions[kStride * t];
     uint16_t* end = begin;
     for (uint64_t n = 0; end != begin + kLshBitsPerTable; ++n) {
       const auto position = static_cast<uint16_t>(stream.Word(n) >> 19);
@@ -18,16 +19,11 @@ LshTables::LshTables(uint64_t seed) {
     }
     std::fill(end, begin + kStride, *begin);
   }
-}
-
-uint32_t LshTables::Bucket(int table, const HyperVector& sketch) const {
-  uint16_t id;
-  BestHyper().pick(sketch.words.data(), &positions_[kStride * table], 1, &id);
-  return id % kLshBuckets;
+  plan_ = MakePickPlan(positions);
 }
 
 void LshTables::Buckets(const HyperVector& sketch, int n, uint16_t* ids) const {
-  BestHyper().pick(sketch.words.data(), positions_.data(), n, ids);
+  BestHyper().pick(sketch.words.data(), plan_, n, ids);
   for (int t = 0; t < n; ++t) ids[t] %= kLshBuckets;
 }
 

@@ -2,11 +2,11 @@
 // bits. Exact buckets find near duplicates (cosine 0.8 and up), not topics.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 
 #include "hdc/hypervector.h"
+#include "hdc/pick_plan.h"
 
 namespace chimera {
 
@@ -20,19 +20,18 @@ class LshTables {
  public:
   explicit LshTables(uint64_t seed);
 
-  // Bit j of the id is the sketch's bit at position j of the table; 0 <= id < 2^14.
-  uint32_t Bucket(int table, const HyperVector& sketch) const;
-  // Those of the first n tables.
+  // Bit j of id t is the sketch's bit at position j of table t; 0 <= id < 2^14. For the first n
+  // tables.
   void Buckets(const HyperVector& sketch, int n, uint16_t* ids) const;
   std::span<const uint16_t, kLshBitsPerTable> positions(int table) const {
-    return std::span<const uint16_t, kLshBitsPerTable>(&positions_[kStride * table],
+    return std::span<const uint16_t, kLshBitsPerTable>(plan_.positions + kStride * table,
                                                        kLshBitsPerTable);
   }
 
  private:
-  // Sixteen to a table as the kernels take them; the last two repeat the first.
-  static constexpr int kStride = 16;
-  alignas(64) std::array<uint16_t, kStride * kLshTables> positions_;
+  // Sixteen to a table; the last two repeat the first.
+  static constexpr int kStride = PickPlan::kPositions / kLshTables;
+  PickPlan plan_;
 };
 
 }  // namespace chimera

@@ -25,7 +25,7 @@ class NaiveIndex {
   void Insert(uint64_t id, const HyperVector& v) {
     Entry& entry = entries_[id];
     entry.vector = v;
-    for (int t = 0; t < kLshTables; ++t) entry.buckets[t] = lsh_.Bucket(t, v);
+    entry.buckets = BucketsOf(v);
   }
   bool Erase(uint64_t id) { return entries_.erase(id) == 1; }
   std::map<uint64_t, HyperVector> Vectors() const {
@@ -37,8 +37,7 @@ class NaiveIndex {
 
   std::vector<SketchMatch> Nearest(const HyperVector& query, int k, SearchPolicy policy) const {
     if (size() < SketchIndex::kTablesFrom) policy = kScan;
-    std::array<uint32_t, kLshTables> buckets;
-    for (int t = 0; t < kLshTables; ++t) buckets[t] = lsh_.Bucket(t, query);
+    const std::array<uint32_t, kLshTables> buckets = BucketsOf(query);
     std::vector<SketchMatch> found;
     for (const auto& [id, entry] : entries_) {
       int votes = 0;
@@ -63,6 +62,16 @@ class NaiveIndex {
     HyperVector vector;
     std::array<uint32_t, kLshTables> buckets;
   };
+  std::array<uint32_t, kLshTables> BucketsOf(const HyperVector& v) const {
+    std::array<uint32_t, kLshTables> buckets = {};
+    for (int t = 0; t < kLshTables; ++t) {
+      for (int j = 0; j < kLshBitsPerTable; ++j) {
+        buckets[t] |= uint32_t{v.Bit(lsh_.positions(t)[j])} << j;
+      }
+    }
+    return buckets;
+  }
+
   const LshTables lsh_;
   std::map<uint64_t, Entry> entries_;
 };

@@ -1,6 +1,7 @@
 #include "hdc/sketch.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -101,9 +102,12 @@ TEST(Sketch, GoldenLshBuckets) {
     for (int j = 0; j < kLshBitsPerTable; ++j) {
       EXPECT_EQ(tables.positions(t)[j], golden["positions"]["data"][t][j].get<int>());
     }
-    for (int s = 0; s < 3; ++s) {
-      EXPECT_EQ(tables.Bucket(t, VectorOfHex(lists[s]["sketch"].get<std::string>())),
-                golden["bucket_ids"]["data"][s][t].get<uint32_t>());
+  }
+  for (int s = 0; s < 3; ++s) {
+    std::array<uint16_t, kLshTables> ids;
+    tables.Buckets(VectorOfHex(lists[s]["sketch"].get<std::string>()), kLshTables, ids.data());
+    for (int t = 0; t < kLshTables; ++t) {
+      EXPECT_EQ(ids[t], golden["bucket_ids"]["data"][s][t].get<uint16_t>());
     }
   }
 }

@@ -51,15 +51,14 @@ void CheckHypervectors(Check* check) {
                 Counts{want.back()});
   }
   check->Same("distances", got, want);
-  alignas(64) uint16_t positions[32];
-  uint16_t picked[2], bits[2] = {};
-  for (int i = 0; i < 32; ++i) {
-    positions[i] = static_cast<uint16_t>(rows.words[i] % 8192);
+  uint16_t positions[PickPlan::kPositions];
+  std::vector<uint16_t> picked(64), bits(64);
+  for (int i = 0; i < PickPlan::kPositions; ++i) {
+    positions[i] = static_cast<uint16_t>((rows.words[i % 768] >> i / 768) % 8192);
     bits[i / 16] = static_cast<uint16_t>(bits[i / 16] | NaiveBit(rows[3], positions[i]) << i % 16);
   }
-  kernels.pick(rows[3], positions, 2, picked);
-  check->Same("picked bits", std::vector<uint16_t>(picked, picked + 2),
-              std::vector<uint16_t>(bits, bits + 2));
+  kernels.pick(rows[3], MakePickPlan(positions), 64, picked.data());
+  check->Same("picked bits", picked, bits);
 }
 
 }  // namespace chimera
