@@ -1,30 +1,23 @@
 #include "hdc/bucket_table.h"
 
 #include <cstring>
-#include <utility>
 
 #include "base/check.h"
 
 namespace chimera {
 
-void BucketTable::Move(uint32_t* rows, uint32_t width) {
-  CHIMERA_CHECK(width > width_);
-  BucketTable wider;
-  wider.rows_ = rows;
-  wider.width_ = width;
-  for (uint32_t bucket = 0; bucket < kLshBuckets; ++bucket) {
-    uint32_t* const to = wider.Row(bucket);
-    to[0] = 0;
-    if (width_ == 0) continue;
-    const uint32_t* const from = Row(bucket);
-    to[0] = InRow(from);
-    // All that fit, and not as many as there are: rows are short and of unlike lengths.
-    std::memcpy(to + 1, from + 1, (width_ - 1) * sizeof(uint32_t));
-    for (uint32_t at = First(from); at != kEnd; at = chained_[at].next) {
-      wider.Insert(bucket, chained_[at].slot);
-    }
+void BucketTable::Take(const BucketTable& narrower, uint32_t bucket) {
+  CHIMERA_CHECK(narrower.width_ < width_);
+  uint32_t* const row = Row(bucket);
+  row[0] = 0;
+  if (narrower.width_ == 0) return;
+  const uint32_t* const from = narrower.Row(bucket);
+  row[0] = narrower.InRow(from);
+  // All that fit, and not as many as there are: rows are short and of unlike lengths.
+  std::memcpy(row + 1, from + 1, (narrower.width_ - 1) * sizeof(uint32_t));
+  for (uint32_t at = narrower.First(from); at != kEnd; at = narrower.chained_[at].next) {
+    Insert(bucket, narrower.chained_[at].slot);
   }
-  *this = std::move(wider);
 }
 
 void BucketTable::Insert(uint32_t bucket, uint32_t slot) {

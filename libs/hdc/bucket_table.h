@@ -29,9 +29,12 @@ class BucketTable {
   // for. A tenth of them is chained then at width 16, a third at width 2.
   static constexpr size_t SlotsFor(uint32_t width) { return size_t{width - 1} * kLshBuckets; }
 
-  // Moves into RowWords(width) words, which may hold anything; the width is larger than before. A
-  // new table has no rows and nothing else may be called before. Linear in the words.
-  void Move(uint32_t* rows, uint32_t width);
+  // Without rows: nothing but Take from it may be called.
+  BucketTable() = default;
+  // RowWords(width) words, which may hold anything. A bucket is there when it was taken.
+  BucketTable(uint32_t* rows, uint32_t width) : rows_(rows), width_(width) {}
+  // Takes a copy of a bucket of a narrower table; of one without rows, an empty bucket.
+  void Take(const BucketTable& narrower, uint32_t bucket);
 
   // The slot is in no bucket yet. Constant time, but for a chained one that takes more memory.
   void Insert(uint32_t bucket, uint32_t slot);

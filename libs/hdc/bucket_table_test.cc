@@ -35,14 +35,16 @@ TEST(BucketTable, EqualsTheTwin) {
   constexpr uint32_t kBuckets[] = {0, 1, 2, 77, 8191, kLshBuckets - 1};
   std::vector<std::multiset<uint32_t>> twin(kLshBuckets);
   std::vector<std::pair<uint32_t, uint32_t>> all;  // bucket, slot
-  BucketTable table;
+  BucketTable table;                               // no rows
   std::vector<uint32_t> rows[2];
   uint32_t slot = 0;
   uint64_t word = 0;
   const PhiloxStream dice(kSeed, RngPurpose::kDataShuffle, 0);
   for (const uint32_t width : {2u, 8u, 24u}) {
     rows[1].assign(BucketTable::RowWords(width), 0xA5A5A5A5u);
-    table.Move(rows[1].data(), width);
+    BucketTable wider(rows[1].data(), width);
+    for (uint32_t bucket = 0; bucket < kLshBuckets; ++bucket) wider.Take(table, bucket);
+    table = std::move(wider);
     rows[0].swap(rows[1]);
     // Up to some 50 a bucket, down to few, up again.
     for (const size_t goal : {300u, 20u, 150u}) {
@@ -72,8 +74,7 @@ TEST(BucketTable, EqualsTheTwin) {
 
 TEST(BucketTable, ErasedPlacesOfChainsAreTakenAgain) {
   std::vector<uint32_t> rows(BucketTable::RowWords(2));
-  BucketTable table;
-  table.Move(rows.data(), 2);
+  BucketTable table(rows.data(), 2);
   for (uint32_t slot = 0; slot < 1000; ++slot) table.Insert(5, slot);
   const size_t bytes = table.MemoryBytes();
   EXPECT_LE(bytes, 1300u * 8);
@@ -116,7 +117,7 @@ TEST(BucketTables, CapacityFitsItsShareOfMemory) {
   EXPECT_LE(tables.MemoryBytes(), 70u << 20);
   size_t slots = 0;
   for (uint32_t bucket = 0; bucket < kLshBuckets; ++bucket) {
-    tables[17].ForEach(bucket, [&](uint32_t) { ++slots; });
+    tables.At(17, bucket).ForEach(bucket, [&](uint32_t) { ++slots; });
   }
   EXPECT_EQ(slots, kSlots);
 }
@@ -142,7 +143,8 @@ TEST(BucketTables, NothingIsLostWhileTablesMove) {
     for (const uint32_t looked : {slot, slot / 2, slot / 3, slot - 50}) {
       const BucketIds buckets = RandomBuckets(looked);
       for (size_t t = 0; t < kLshTables; ++t) {
-        ASSERT_EQ(SlotsOf(tables[t], buckets[t]).count(looked), erased.contains(looked) ? 0u : 1u)
+        ASSERT_EQ(SlotsOf(tables.At(t, buckets[t]), buckets[t]).count(looked),
+                  erased.contains(looked) ? 0u : 1u)
             << slot << " " << looked << " " << t;
       }
     }

@@ -150,10 +150,10 @@ void SketchIndex::Meet(const HyperVector& query, const SearchPolicy& policy,
     if (t >= policy.flip_tables) continue;
     for (int j = 0; j < kLshBitsPerTable; ++j) looks.push_back(look ^ 1u << j);
   }
-  const auto table = [&](size_t i) -> const BucketTable& {
-    return (*tables_)[looks[i] >> kLshBitsPerTable];
-  };
   const auto bucket = [&](size_t i) { return looks[i] % kLshBuckets; };
+  const auto table = [&](size_t i) -> const BucketTable& {
+    return tables_->At(looks[i] >> kLshBitsPerTable, bucket(i));
+  };
   if (scratch->votes_.size() < vectors_.size()) scratch->votes_.resize(vectors_.size());
   uint8_t* const votes = scratch->votes_.data();
   std::vector<uint32_t>& met = scratch->met_;
@@ -249,7 +249,7 @@ void SketchIndex::NearestOfMany(std::span<const HyperVector> queries, int k, Sea
 
 size_t SketchIndex::MemoryBytes() const {
   const size_t bytes = sizeof(*this) + sizeof(*lsh_) + vectors_.MemoryBytes() +
-                       id_of_.capacity() * sizeof(uint64_t) + live_.capacity() * sizeof(uint64_t) +
+                       id_of_.size() * sizeof(uint64_t) + live_.capacity() * sizeof(uint64_t) +
                        free_.capacity() * sizeof(uint32_t) + slot_of_.MemoryBytes();
   return tables_ == nullptr ? bytes : bytes + sizeof(*tables_) + tables_->MemoryBytes();
 }

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -61,8 +62,8 @@ class SketchIndex {
   static absl::StatusOr<SketchIndex> Create(size_t capacity, uint64_t seed);
 
   // Adds the vector, or replaces that of the id. An error, and nothing done, when capacity() other
-  // ids are there. The work is bounded: at most eight vectors enter the tables, one table moves to
-  // wider rows, one part of the ids to a larger map and the system clears a page for each
+  // ids are there. The work is bounded: at most eight vectors enter the tables, some buckets move
+  // to wider rows, one part of the ids to a larger map, and the system clears pages for them
   // (docs/experiments.md has the times).
   absl::Status Insert(uint64_t id, const HyperVector& vector);
 
@@ -103,9 +104,9 @@ class SketchIndex {
   size_t capacity_;
   std::unique_ptr<const LshTables> lsh_;
   VectorSlabs vectors_;
-  std::vector<uint64_t> id_of_;  // by slot
-  std::vector<uint64_t> live_;   // a bit a slot
-  std::vector<uint32_t> free_;   // erased slots
+  std::deque<uint64_t> id_of_;  // by slot; grows without copying
+  std::vector<uint64_t> live_;  // a bit a slot
+  std::vector<uint32_t> free_;  // erased slots
   SlotMap slot_of_;
   std::unique_ptr<BucketTables> tables_;  // null while few vectors are there
   // The tables have the slots below. From kTablesFrom vectors on they have all.
