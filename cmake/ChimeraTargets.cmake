@@ -13,21 +13,6 @@ function(chimera_library name)
   target_link_libraries(chimera_${name} PUBLIC ${ARG_DEPS} ${ARG_LINK})
 endfunction()
 
-# What nearly every test includes, compiled once (cmake/test_headers.h). It belongs to a program that
-# nobody runs, because a precompiled header fits only targets of the same flags. GCC only: its
-# precompiled headers may be used beside further definitions.
-function(chimera_test_headers target)
-  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    return()
-  endif()
-  if(NOT TARGET chimera_test_headers)
-    add_executable(chimera_test_headers EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/cmake/test_headers.cc)
-    target_link_libraries(chimera_test_headers PRIVATE GTest::gmock GTest::gtest)
-    target_precompile_headers(chimera_test_headers PRIVATE ${CMAKE_SOURCE_DIR}/cmake/test_headers.h)
-  endif()
-  target_precompile_headers(${target} REUSE_FROM chimera_test_headers)
-endfunction()
-
 function(chimera_test name)
   if(NOT CHIMERA_TESTS)
     return()
@@ -46,7 +31,6 @@ function(chimera_test name)
   target_compile_definitions(${name} PRIVATE
     CHIMERA_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CHIMERA_DATA_DIR="${CHIMERA_DATA_DIR}"
     CHIMERA_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  chimera_test_headers(${name})
   gtest_discover_tests(${name} PROPERTIES TIMEOUT ${limit} LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60
     DISCOVERY_MODE PRE_TEST)
 endfunction()

@@ -1,2 +1,0 @@
-// The owner of the tests' precompiled header.
-int main() {}
