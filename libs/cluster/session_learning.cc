@@ -15,6 +15,9 @@ namespace chimera {
 namespace {
 
 constexpr int64_t kEvaluationNs = 60'000'000'000;  // that both prefills may take
+// Behind nothing any front of the same kind helps a text, whatever it says: this one is there with
+// the fact and without it.
+constexpr char kLead[] = "It was a fine day, and they went on as they had before. ";
 
 }  // namespace
 
@@ -77,13 +80,18 @@ void SessionLearning::LearnNow(const FinishedSession& session) {
 
 absl::StatusOr<FactEvaluation> SessionLearning::Evaluate(const FinishedSession& session,
                                                          const RecalledText& fact) const {
-  const std::vector<int32_t> front = session.tokenizer->Encode(fact.text + " ");
+  std::string others;  // nearest last, as PromptWithFacts has them
+  for (const RecalledText& other : session.facts) {
+    if (&other != &fact) others.insert(0, other.text + " ");
+  }
+  const std::vector<int32_t> with = session.tokenizer->Encode(kLead + others + fact.text + " ");
+  const std::vector<int32_t> without = session.tokenizer->Encode(kLead + others);
   const std::vector<int32_t> prompt = session.tokenizer->Encode(session.prompt);
   const std::span<const int32_t> text =
       std::span(prompt).last(std::min(prompt.size(), kEvaluatedTokens));
   CHIMERA_ASSIGN_OR_RETURN(
       const Contrast contrast,
-      MeasureContrast(knot_, session.model_id, session.tokenizer->eot(), front, {}, text,
+      MeasureContrast(knot_, session.model_id, session.tokenizer->eot(), with, without, text,
                       kContrastWindowMax, Clock::Real().NowNs() + kEvaluationNs));
   return FactEvaluation{.fact_id = fact.fact_id,
                         .nll_with = contrast.nll_with,
