@@ -19,10 +19,26 @@ double MoeBalanceRate(double u, int64_t t, int64_t steps_total);
 // max_i c_i / mean(c) - 1; 0 when nothing was picked.
 double MaxViolation(std::span<const double> counts);
 
-// bias += gain (1 - c / mean(c)), then re-centred to mean 0; nothing when nothing was picked. Where
-// the sign of Update evens the load of the typical batch, this evens the load of all batches
-// together: they differ when an expert serves a rare kind of text.
-void MoveBiasesToMean(std::span<const int64_t> picks, double gain, std::span<float> bias);
+// Where the last act of a training aims (expert_settle.h): how much the load of each expert differs
+// from text to text decides how far below the mean it is held, for the busiest expert of a few
+// texts is one whose load they move most. Thread-compatible.
+class MoeSettler {
+ public:
+  explicit MoeSettler(int n_experts);
+
+  // picks [n_experts] of one sequence: bias += gain (target - c / mean(c)), then re-centred to mean
+  // 0; nothing when nothing was picked. Where the sign of MoeBalancer evens the load of the typical
+  // batch, this evens the load of all sequences together.
+  void Move(std::span<const int64_t> picks, double gain, std::span<float> bias);
+
+  // [n_experts], mean 1: 1 - kHeadroom (spread - mean spread), the spread being the root mean
+  // square of c / mean(c) - 1 over the last sequences.
+  std::vector<double> Targets() const;
+
+ private:
+  int64_t n_moves_ = 0;
+  std::vector<double> squares_;  // running means of (c / mean(c) - 1)^2
+};
 
 // One layer's. Thread-compatible.
 class MoeBalancer {

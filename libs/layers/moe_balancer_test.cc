@@ -1,6 +1,7 @@
 #include "layers/moe_balancer.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "gtest/gtest.h"
 #include "layers/kernel_testing.h"
@@ -63,6 +64,33 @@ TEST(MoeBalancerTest, ResumedFromItsStateItContinuesAlike) {
   }
   EXPECT_EQ(bias, resumed_bias);
   EXPECT_EQ(whole.global_violation(), resumed.global_violation());
+}
+
+TEST(MoeSettlerTest, HoldsAnExpertWhoseLoadDiffersFromTextToTextBelowTheOthers) {
+  MoeSettler settler(4);
+  Floats bias(4);
+  EXPECT_EQ(settler.Targets(), std::vector<double>(4, 1.0)) << "nothing read yet";
+  // Expert 0 has twice the mean in every other text and nothing between; the others share the rest.
+  const std::vector<std::vector<int64_t>> texts = {{60, 20, 20, 20}, {0, 40, 40, 40}};
+  for (int i = 0; i < 400; ++i) settler.Move(texts[size_t(i % 2)], 1e-3, bias);
+  const std::vector<double> targets = settler.Targets();
+  // Root mean squares of c / mean - 1: 1 and 1/3; the mean of the four is 1/2.
+  EXPECT_NEAR(targets[0], 1 - 0.4 * 0.5, 1e-3);
+  EXPECT_NEAR(targets[1], 1 + 0.4 / 6, 1e-3);
+  EXPECT_EQ(targets[1], targets[3]);
+  EXPECT_NEAR(std::accumulate(targets.begin(), targets.end(), 0.0), 4.0, 1e-12);
+  EXPECT_LT(bias[0], bias[1] - 0.05f) << "all four had the mean load";
+  EXPECT_NEAR(bias[0] + bias[1] + bias[2] + bias[3], 0.0f, 1e-6f);
+}
+
+TEST(MoeSettlerTest, OneMoveGoesTowardsTheTargetAndNothingPickedIsNoMove) {
+  MoeSettler settler(2);
+  Floats bias = {0.5f, -0.5f};
+  settler.Move(std::vector<int64_t>{0, 0}, 0.1, bias);
+  EXPECT_EQ(bias, (Floats{0.5f, -0.5f}));
+  settler.Move(std::vector<int64_t>{30, 10}, 0.1, bias);  // both deviate by a half: targets are 1
+  EXPECT_FLOAT_EQ(bias[0], 0.45f);
+  EXPECT_FLOAT_EQ(bias[1], -0.45f);
 }
 
 // Scores skewed towards a few experts: bias alone brings the load into the gate of 0.15 (6.3).

@@ -17,6 +17,7 @@ ExpertBalance::ExpertBalance(const ModelConfig& config, Network* network, Parame
     if (config.ffn[static_cast<size_t>(i)] != FfnKind::kMoe) continue;
     layers_.push_back(i);
     balancers_.emplace_back(config.moe.n_routed, MoeBalancerOptions{});
+    settlers_.emplace_back(config.moe.n_routed);
   }
 }
 
@@ -31,7 +32,7 @@ void ExpertBalance::Settle(double gain) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const std::vector<int64_t> picks = network_->TakePicks(layers_[i]);
     balancers_[i].Update(picks, 0, Bias(layers_[i]));
-    MoveBiasesToMean(picks, gain, Bias(layers_[i]));
+    settlers_[i].Move(picks, gain, Bias(layers_[i]));
   }
 }
 

@@ -22,7 +22,7 @@ class ExpertBalance {
 
   // After optimizer step t = 1..steps_total, which was taken at this rate.
   void Update(int64_t t, int64_t steps_total, double learning_rate);
-  // Without an optimizer step: towards an even load of all that is read (MoveBiasesToMean).
+  // Without an optimizer step, by what one sequence picked (MoeSettler::Move).
   void Settle(double gain);
   // Forgets picks of passes that are no training, for example validation.
   void Discard();
@@ -42,6 +42,7 @@ class ExpertBalance {
   Parameters* parameters_;
   std::vector<int> layers_;
   std::vector<MoeBalancer> balancers_;
+  std::vector<MoeSettler> settlers_;
 };
 
 }  // namespace chimera

@@ -1,7 +1,7 @@
 // The last act on a network with experts: with the weights as they will be exported, text from all
-// over the data runs through it and only the biases of the experts move, by ever smaller steps. In
-// training they follow the few places the batches read at the time (docs/experiments.md,
-// 2026-11-26).
+// over the data runs through it and only the biases of the experts move (MoeSettler), by ever
+// smaller steps. In training they follow the few places the batches read at the time
+// (docs/experiments.md, 2026-11-26).
 #pragma once
 
 #include <cstdint>
