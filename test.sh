@@ -41,7 +41,7 @@ say() { printf '[%4d s] %s\n' $(($(date +%s) - begun)) "$*"; }
 # An attribute of the first <testsuite> of a JUnit file.
 count() { sed -n "s/.*[[:space:]]$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
 
-# build PRESET: configure and build; a failure ends the run.
+# build PRESET TARGET: configure and build; a failure ends the run.
 build() {
   say "$1: configure"
   mkdir -p "build/$1"
@@ -54,7 +54,7 @@ build() {
   fi
   say "$1: build"
   log=build/$1/build.log
-  if ! cmake --build --preset "$1" -j "$jobs" >"$log" 2>&1; then
+  if ! cmake --build --preset "$1" --target "$2" -j "$jobs" >"$log" 2>&1; then
     grep -E -A 20 'FAILED|error' "$log" | head -n 60
     say "$1: build failed ($log)"
     exit 1
@@ -109,15 +109,15 @@ if [ -n "$chartcheck" ]; then
     say "warning: chartcheck finds errors or does not run; the tests say more"
 fi
 
-build release
+build release all
 run release -LE long
-build asan
+build asan unit_tests
 # Races and memory faults hide in units; what crosses processes ran above at full speed.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 run asan -L unit
 if [ -n "$full" ]; then
-  build tsan
+  build tsan unit_tests
   # oneDNN and OpenMP are not instrumented; what runs on them is left out.
   export TSAN_OPTIONS=halt_on_error=1
   run tsan -L unit -E 'Matmul|Trainer|Training|Network'

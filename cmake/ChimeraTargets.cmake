@@ -2,7 +2,8 @@
 #   A static library chimera_<name>; its headers are included as "<name>/header.h".
 # chimera_test(name SRCS ... [DEPS ...] [LINK ...] [LABEL unit|golden|e2e|long])
 #   One GoogleTest binary; every TEST in it becomes a CTest case with a 60 s limit. Those labelled
-#   long may take 20 minutes and run in ./test.sh --full only.
+#   long may take 20 minutes and run in ./test.sh --full only. Target unit_tests builds those labelled
+#   unit.
 include(GoogleTest)
 
 function(chimera_library name)
@@ -31,6 +32,12 @@ function(chimera_test name)
   target_compile_definitions(${name} PRIVATE
     CHIMERA_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CHIMERA_DATA_DIR="${CHIMERA_DATA_DIR}"
     CHIMERA_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  if(ARG_LABEL STREQUAL "unit")
+    if(NOT TARGET unit_tests)
+      add_custom_target(unit_tests)
+    endif()
+    add_dependencies(unit_tests ${name})
+  endif()
   gtest_discover_tests(${name} PROPERTIES TIMEOUT ${limit} LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60
     DISCOVERY_MODE PRE_TEST)
 endfunction()

@@ -52,6 +52,7 @@ size_t SessionLearning::waiting() const {
 }
 
 void SessionLearning::LearnNow(const FinishedSession& session) {
+  if (stopping_) return Count("let_go");
   LearnBatch batch = {.tokens = ReadTokensOf(session), .evaluations = {}};
   absl::Status status;
   for (const RecalledText& fact : session.facts) {

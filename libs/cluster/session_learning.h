@@ -2,6 +2,7 @@
 // worth (math-inference-training C.6), on a thread of its own, so that no stream waits for it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -43,8 +44,8 @@ class SessionLearning {
  public:
   // All are borrowed; metrics may be null.
   SessionLearning(Knot* knot, Memory* memory, MetricsSink* metrics);
-  // What waits is still learned from.
-  ~SessionLearning() = default;
+  // Waits for the session that is being learned from; those that wait are let go.
+  ~SessionLearning() { stopping_ = true; }
 
   // Never blocks. A session that finds kSessionsWaitingMax others waiting is let go, and counted.
   void Learn(FinishedSession session);
@@ -60,7 +61,8 @@ class SessionLearning {
   Knot* const knot_;
   Memory* const memory_;
   MetricsSink* const metrics_;
-  Executor executor_;
+  std::atomic<bool> stopping_{false};
+  Executor executor_;  // last, so that its threads end first
 };
 
 }  // namespace chimera

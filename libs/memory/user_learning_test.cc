@@ -290,5 +290,25 @@ TEST_F(UserLearningTest, UsersRunBesideEachOther) {
   }
 }
 
+TEST_F(UserLearningTest, BanksThatAreSwitchedOffAreNeitherReadNorWritten) {
+  ASSERT_TRUE(Add("ada", kFlaky, "run it again").created);
+  const NewGuideline rule = {.context = kFlaky, .text = "Ask first.", .delta = -0.5};
+  ASSERT_TRUE(learning_->LearnGuideline("ada", rule).value().created);
+  ASSERT_EQ(Find("ada", kLikeFlaky).size(), 1u);
+  ASSERT_TRUE(learning_->AskGuidelines("ada", kFlaky).value().has_value());
+  UserLearningOptions off;
+  off.cases_enabled = off.guidelines_enabled = false;
+  Restart(off);
+  EXPECT_TRUE(Find("ada", kLikeFlaky).empty());
+  EXPECT_FALSE(learning_->AskGuidelines("ada", kFlaky).value().has_value());
+  const NewCase one = {.situation = kFlaky, .plan = "p", .tags = "", .outcome = 1};
+  EXPECT_THAT(learning_->AddCases("ada", std::span(&one, 1)).status().message(),
+              HasSubstr("episodic_cases.enabled"));
+  EXPECT_THAT(learning_->LearnGuideline("ada", rule).status().message(),
+              HasSubstr("meta_guidelines.enabled"));
+  Restart();
+  EXPECT_EQ(Find("ada", kLikeFlaky).size(), 1u) << "they were kept";
+}
+
 }  // namespace
 }  // namespace chimera
