@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what is missing, builds and tests everything. This is what .ci/run calls.
-#   ./test.sh          release build with unit, golden, end-to-end and tidy tests, then the unit
-#                      tests of the libraries under AddressSanitizer and UBSan
-#   ./test.sh --full   adds ThreadSanitizer, the kernels on 64-bit ARM and WebAssembly, and the long
-#                      walks
+#   ./test.sh          release build with unit, golden, end-to-end and tidy tests, then the units
+#                      that read outside bytes first under AddressSanitizer and UBSan
+#   ./test.sh --full   all units under those, the ones with threads under ThreadSanitizer, too, the
+#                      kernels on 64-bit ARM and WebAssembly, and the long walks
 # CHIMERA_DATA_DIR names the folder with the sample texts (default: ../shared/data when it is
 # there); tests that need it are skipped without it. In the same way CHIMERA_CHARTCHECK names the
 # program that renders the chart (default: ../shared/tools/chartcheck/chartcheck). CHIMERA_JOBS
@@ -16,7 +16,7 @@ case ${1:-} in
   '') ;;
   --full) full=yes ;;
   *)
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
     [ "$1" = --help ] && exit 0
     exit 2
     ;;
@@ -41,22 +41,24 @@ say() { printf '[%4d s] %s\n' $(($(date +%s) - begun)) "$*"; }
 # An attribute of the first <testsuite> of a JUnit file.
 count() { sed -n "s/.*[[:space:]]$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }
 
-# build PRESET TARGET: configure and build; a failure ends the run.
+# build PRESET TARGET...: configure and build; a failure ends the run.
 build() {
-  say "$1: configure"
-  mkdir -p "build/$1"
-  log=build/$1/configure.log
-  if ! cmake --preset "$1" -DCHIMERA_TESTS=ON "-DCHIMERA_DATA_DIR=$data" \
+  preset=$1
+  shift
+  say "$preset: configure"
+  mkdir -p "build/$preset"
+  log=build/$preset/configure.log
+  if ! cmake --preset "$preset" -DCHIMERA_TESTS=ON "-DCHIMERA_DATA_DIR=$data" \
     "-DCHIMERA_CHARTCHECK=$chartcheck" >"$log" 2>&1; then
     tail -n 20 "$log"
-    say "$1: cmake failed ($log)"
+    say "$preset: cmake failed ($log)"
     exit 1
   fi
-  say "$1: build"
-  log=build/$1/build.log
-  if ! cmake --build --preset "$1" --target "$2" -j "$jobs" >"$log" 2>&1; then
+  say "$preset: build"
+  log=build/$preset/build.log
+  if ! cmake --build --preset "$preset" --target "$@" -j "$jobs" >"$log" 2>&1; then
     grep -E -A 20 'FAILED|error' "$log" | head -n 60
-    say "$1: build failed ($log)"
+    say "$preset: build failed ($log)"
     exit 1
   fi
 }
@@ -111,13 +113,18 @@ fi
 
 build release all
 run release -LE long
-build asan unit_tests
-# Races and memory faults hide in units; what crosses processes ran above at full speed.
+# Memory faults and races hide in units; what crosses processes ran above at full speed.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
+if [ -z "$full" ]; then
+  build asan base_tests text_tests config_tests
+else
+  build asan unit_tests
+fi
 run asan -L unit
 if [ -n "$full" ]; then
-  build tsan unit_tests
+  # Those whose tests have threads.
+  build tsan base_tests text_tests hdc_tests memory_tests local_knot_tests model_tests jobs_tests
   # oneDNN and OpenMP are not instrumented; what runs on them is left out.
   export TSAN_OPTIONS=halt_on_error=1
   run tsan -L unit -E 'Matmul|Trainer|Training|Network'
