@@ -213,6 +213,20 @@ TEST_F(LearnedMemoryTest, APoisonedWriterIsFrozenAndTheGoodStateComesBack) {
   EXPECT_EQ(admitted, 2);
 }
 
+TEST_F(LearnedMemoryTest, FailuresFreezeAtOnceAndTwiceForGood) {
+  LearnBatch failing;
+  for (int i = 0; i < 64; ++i) failing.tokens.push_back({.surprise = 1, .failed = true});
+  const LearnReport first = MustLearn(failing);
+  EXPECT_EQ(first.reason, FreezeReason::kFailures);
+  EXPECT_EQ(first.state, EvolutionState::kOff);
+  EXPECT_EQ(first.rollbacks, 2) << "from normal and, as more came, from probation";
+  EXPECT_EQ(LearnSentence(1).written, 0);
+  Restart();
+  EXPECT_EQ(LearnSentence(1).written, 0);
+  ASSERT_TRUE(memory_->Reset("ada").ok());
+  EXPECT_EQ(LearnSentence(1).written, 1);
+}
+
 TEST_F(LearnedMemoryTest, HarmTeachesAGuidelineThatIsObeyed) {
   int n = 0;
   while (LearnSentence(n).written == 0 || !Recall(Sentence(n)).at(0).evaluate) ++n;

@@ -232,6 +232,7 @@ absl::StatusOr<LearnReport> UserLearning::Learn(const std::string& user, const L
   const StatePointer state = Pin(user);
   MutexLock lock(&state->mutex);
   CHIMERA_RETURN_IF_ERROR(NeedEvolution(user, state.get()));
+  CHIMERA_RETURN_IF_ERROR(MakeDirs(StateFolderOf(user)));  // a rollback may write there at once
   Evolution& evolution = *state->evolution;
   const EvolutionCounters before = evolution.counters();
   const FreezeReason reason_before = evolution.safety().reason();
@@ -248,7 +249,6 @@ absl::StatusOr<LearnReport> UserLearning::Learn(const std::string& user, const L
   report.reason = evolution.safety().reason();
   if (report.written > 0 || report.evaluated > 0 || report.rollbacks > 0 ||
       report.state != state->evolution_state || report.reason != reason_before) {
-    CHIMERA_RETURN_IF_ERROR(MakeDirs(StateFolderOf(user)));
     CHIMERA_RETURN_IF_ERROR(evolution.Checkpoint());
   }
   state->evolution_state = report.state;
