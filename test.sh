@@ -118,16 +118,17 @@ export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 if [ -z "$full" ]; then
   build asan base_tests text_tests config_tests
+  run asan -L unit -E '^fuzz_'  # those are programs of their own, which were not built
 else
   build asan unit_tests
+  run asan -L unit -E TitansNeedle  # a training: a minute under checks
 fi
-run asan -L unit -E TitansNeedle  # a training: a minute under checks
 if [ -n "$full" ]; then
   # Those whose tests have threads.
   build tsan base_tests text_tests hdc_tests memory_tests local_knot_tests model_tests jobs_tests
   # oneDNN and OpenMP are not instrumented; what runs on them is left out.
   export TSAN_OPTIONS=halt_on_error=1
-  run tsan -L unit -E 'Matmul|Trainer|Training|Network'
+  run tsan -L unit -E 'Matmul|Trainer|Training|Network|^fuzz_'
   say "kernels: packages"
   scripts/install_packages.sh cross
   say "kernels: this processor, aarch64, wasm32"
