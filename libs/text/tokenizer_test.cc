@@ -184,12 +184,12 @@ TEST(Tokenizer, RepeatsEqualTheTwin) {
   }
 }
 
-// A megabyte that is one piece, or whose pieces look far ahead, takes linear time. The bound is
-// generous for slow machines and sanitizers; quadratic time would be minutes.
+// A quarter of a megabyte that is one piece, or whose pieces look far ahead, takes linear time. The
+// bound is generous for slow machines and sanitizers; quadratic time would be minutes.
 TEST(Tokenizer, PathologicalTextIsLinear) {
   const auto full = FullTokenizer();
   const auto tokenizer = full != nullptr ? full : TruncatedTokenizer(8192);
-  const size_t size = size_t{1} << 18;  // squared, minutes
+  const size_t size = size_t{1} << 18;
   for (const std::string unit : {"a", "A", "ab", " ", "\n", "=", "\u4E2D", "\u4E2DA", "\u0301A",
                                  " \n", "'s", "9", "\xF0", "aaaab"}) {
     std::string text;
