@@ -148,12 +148,13 @@ absl::StatusOr<int> Evolution::Propose(std::span<const ProposedFact> facts) {
   if (!options_.memory_growth) return 0;
   std::vector<PooledFact> batch;
   std::vector<ProposedFact> fresh;
+  const int64_t now = store_->Bytes();
   int64_t more = 0;
   for (const ProposedFact& fact : facts) {
     const auto same = [&fact](const auto& other) { return other.id == fact.id; };
     if (live_.Find(fact.id) != nullptr || std::any_of(batch.begin(), batch.end(), same) ||
         std::any_of(fresh.begin(), fresh.end(), same) ||
-        !Admit(GrowthClass::kMemory, store_->Bytes() + more, BytesOf(fact)).ok()) {
+        !Admit(GrowthClass::kMemory, now + more, BytesOf(fact)).ok()) {
       continue;
     }
     if (IsNeeded(fact.id)) {  // another generation has it: the store does, too

@@ -176,14 +176,19 @@ absl::Status StateFile::Write(std::map<StateSection, std::string> sections) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> StateFile::Reset() {
-  CHIMERA_RETURN_IF_ERROR(WriteFileAtomic(path_, EmptyStateFile()));
-  content_ = {};
-  CHIMERA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path_, kStateFileBytesMax));
+absl::StatusOr<std::string> ResetStateFile(const std::string& path) {
+  CHIMERA_RETURN_IF_ERROR(WriteFileAtomic(path, EmptyStateFile()));
+  CHIMERA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kStateFileBytesMax));
   const std::string hash = Sha256Hex(bytes);
   if (hash != Sha256Hex(EmptyStateFile())) {
-    return absl::DataLossError(absl::StrCat(path_, ": not empty after a reset, SHA-256 ", hash));
+    return absl::DataLossError(absl::StrCat(path, ": not empty after a reset, SHA-256 ", hash));
   }
+  return hash;
+}
+
+absl::StatusOr<std::string> StateFile::Reset() {
+  CHIMERA_ASSIGN_OR_RETURN(std::string hash, ResetStateFile(path_));
+  content_ = {};
   return hash;
 }
 

@@ -51,6 +51,10 @@ absl::StatusOr<StateFileContent> DecodeStateFile(std::string_view bytes);
 // The file of a user that has learned nothing.
 const std::string& EmptyStateFile();
 
+// Erases everything in a file, whatever it holds, reads it again and returns its SHA-256, which is
+// that of EmptyStateFile().
+absl::StatusOr<std::string> ResetStateFile(const std::string& path);
+
 // Thread-compatible; one writer a file.
 class StateFile {
  public:
@@ -63,8 +67,7 @@ class StateFile {
   // (or, when only the folder could not be synced, the new image). INVALID_ARGUMENT when a section
   // is larger than kStateSectionBytesMax; otherwise as WriteFileAtomic.
   absl::Status Write(std::map<StateSection, std::string> sections);
-  // Erases everything, reads the file again and returns its SHA-256, which is that of
-  // EmptyStateFile().
+  // ResetStateFile.
   absl::StatusOr<std::string> Reset();
 
  private:

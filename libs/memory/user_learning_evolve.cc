@@ -181,10 +181,7 @@ absl::Status UserLearning::ResetEvolution(const std::string& user, State* state)
   state->evolution_state = EvolutionState::kNormal;
   // A damaged file must not stand in the way of its own end.
   CHIMERA_RETURN_IF_ERROR(MakeDirs(folder));
-  const std::string path = absl::StrCat(folder, "/", options_.state_file);
-  CHIMERA_RETURN_IF_ERROR(WriteFileAtomic(path, EmptyStateFile()));
-  CHIMERA_ASSIGN_OR_RETURN(const std::string left, ReadFile(path, kStateFileBytesMax));
-  if (left != EmptyStateFile()) return absl::DataLossError(path + " is not empty after its reset");
+  CHIMERA_RETURN_IF_ERROR(ResetStateFile(absl::StrCat(folder, "/", options_.state_file)).status());
   std::error_code error;
   std::filesystem::remove_all(folder, error);
   if (error) return absl::InternalError(absl::StrCat(folder, ": ", error.message()));
