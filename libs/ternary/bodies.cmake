@@ -2,7 +2,7 @@
 function(chimera_ternary_bodies library)
   chimera_isa_body(${library} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/quantize_body.cc)
   chimera_isa_body(${library} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/grouped_body.cc)
-  foreach(body base3 int8 machine_peak ternary)
+  foreach(body base3 codes int8 machine_peak ternary)
     chimera_isa_body(${library} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${body}_body.cc DOT)
   endforeach()
   # Kernels of single instructions, on top of AVX-512.

@@ -1,55 +1,63 @@
-// Exact int32 sums of trit codes times int8 activations over one block of 64 columns, for the 16
-// rows of a tile and T tokens, with the int8 products the body is compiled for. What packs the
-// codes is the caller's. Everything has internal linkage on purpose, as in tensor/vec.h. Free of
-// Abseil.
+// Exact int32 sums of codes times int8 activations over one block of 64 columns, for the 16 rows of
+// R tiles and T tokens, with the int8 products the body is compiled for. Codes are unsigned bytes
+// of at most 3: quad k of a block, four columns of 16 rows, is 64 bytes at 64 k. Everything has
+// internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
 #include "tensor/vec.h"
+#include "ternary/code_chunk.h"
 #include "ternary/lanes.h"
-#include "ternary/ternary.h"
 
 namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-// What the kernel reads of a group of tokens: pointers to the first, strides to the next.
-struct Tokens {
-  const int8_t* q;
-  const float* s;
-  const int32_t* sums;
-  int64_t cols;
-  int64_t blocks;
-};
-
-// CodeDots: dots[i] for T tokens from codes t + 1, four columns of the 16 rows at a time. quad(k,
-// part) is a register of the k-th four of the block, 0 <= k < 16: part 0 for 16 rows in one
-// register, of two for 8 rows, of four for 4 rows. There is none in plain C++.
 constexpr int kQuads = kActBlock / 4;
+constexpr int kQuadBytes = 4 * kRowTile;
 
+// CodeDots: dots[r * T + i] = start[i] + sum of code * q over a block, where tile r has its codes
+// kChunkBytes behind those of tile r - 1 and token i its columns `cols` behind those of token i
+// - 1. Scaled: s times such a sum, rounded once, where start[i] has kStart in it and back is -s *
+// kStartValue; kTopScale is the largest s it takes.
 #if defined(CHIMERA_DOT_ZMM)
 
-// Stops the compiler from folding a pointer into many addresses that do not fit the registers.
-CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
+// Four columns of 16 rows from bytes, and from two-bit codes.
+struct FromBytes {
+  static constexpr int kBlockBytes = kBlockCodes;
+  static constexpr bool kFromMemory = false;
+  CHIMERA_VEC __m512i Quad(const uint8_t* codes, int k) {
+    return _mm512_load_si512(codes + k * kQuadBytes);
+  }
+};
+struct FromTwoBits {
+  static constexpr int kBlockBytes = kBlockCodes / 4;
+  static constexpr bool kFromMemory = true;
+  CHIMERA_VEC __m512i Quad(const uint8_t* codes, int k) {
+    const __m512i v = _mm512_loadu_si512(codes + k / 4 * 64);
+    return _mm512_and_si512(_mm512_srli_epi16(v, k % 4 * 2), _mm512_set1_epi8(0x03));
+  }
+};
 
-// Of R row tiles, which share the words of the tokens: dots[r * T + i] is tile r, whose four
-// columns are quad(k, r).
-template <int R, int T, typename Quad>
-CHIMERA_VEC void CodeDotsOfTiles(const Quad& quad, const Tokens& in, int block, I16* dots) {
+// The words of a token serve both tiles: with one tile, loads and instructions are the limit.
+template <typename Codes, int R, int T>
+CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t tile_bytes, const int8_t* q, int64_t cols,
+                          const int32_t* start, I16* dots) {
   const int8_t* token[T];
   __m512i acc[R][T];
 #pragma GCC unroll 8
   for (int i = 0; i < T; ++i) {
-    token[i] = in.q + block * kActBlock + i * in.cols;
+    token[i] = q + i * cols;
     KeepInRegister(&token[i]);
-    const __m512i start = _mm512_set1_epi32(-in.sums[i * in.blocks + block]);
 #pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) acc[r][i] = start;
+    for (int r = 0; r < R; ++r) acc[r][i] = _mm512_set1_epi32(start[i]);
   }
 #pragma GCC unroll 16
   for (int k = 0; k < kQuads; ++k) {
     __m512i code[R];
 #pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) code[r] = quad(k, r);
+    for (int r = 0; r < R; ++r) {
+      code[r] = Codes::Quad(codes + r * tile_bytes, k);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
       const __m512i word = _mm512_set1_epi32(LoadWord(token[i] + 4 * k));
@@ -64,60 +72,52 @@ CHIMERA_VEC void CodeDotsOfTiles(const Quad& quad, const Tokens& in, int block, 
   }
 }
 
-template <int T, typename Quad>
-CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
-  CodeDotsOfTiles<1, T>([&quad](int k, int) { return quad(k, 0); }, in, block, dots);
+#else
+
+struct FromBytes {
+  static constexpr int kBlockBytes = kBlockCodes;
+  static constexpr bool kFromMemory = false;
+};
+
+#if defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
+
+// Sums of eight rows. Without a dot product they are of int16 pairs: sixteen products of pairs, at
+// most 762 each, fit.
+CHIMERA_VEC __m256i AddProducts(__m256i sums, __m256i code, __m256i word) {
+#if defined(CHIMERA_DOT_YMM)
+  return _mm256_dpbusd_epi32(sums, code, word);
+#else
+  return _mm256_add_epi16(sums, _mm256_maddubs_epi16(code, word));
+#endif
+}
+CHIMERA_VEC __m256i Widen(__m256i sums) {
+#if defined(CHIMERA_DOT_YMM)
+  return sums;
+#else
+  return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+#endif
 }
 
-#elif defined(CHIMERA_DOT_YMM)
-
-template <int T, typename Quad>
-CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
-  const int8_t* q = in.q + block * kActBlock;
-  for (int half = 0; half < 2; ++half) {
-    __m256i acc[T];
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) acc[i] = _mm256_set1_epi32(-in.sums[i * in.blocks + block]);
-#pragma GCC unroll 4
-    for (int k = 0; k < kQuads; ++k) {
-      const __m256i code = quad(k, half);
-#pragma GCC unroll 8
-      for (int i = 0; i < T; ++i) {
-        const __m256i word = _mm256_set1_epi32(LoadWord(q + i * in.cols + 4 * k));
-        acc[i] = _mm256_dpbusd_epi32(acc[i], code, word);
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      std::memcpy(reinterpret_cast<char*>(dots + i) + half * 32, &acc[i], 32);
-    }
-  }
-}
-
-#elif defined(CHIMERA_PAIRS_YMM)
-
-// Sixteen products of pairs (at most 508 each) fit an int16.
-template <int T, typename Quad>
-CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
-  const int8_t* q = in.q + block * kActBlock;
-  const __m256i ones = _mm256_set1_epi16(1);
+template <typename Codes, int R, int T>
+CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t, const int8_t* q, int64_t cols,
+                          const int32_t* start, I16* dots) {
+  static_assert(R == 1);
   for (int half = 0; half < 2; ++half) {
     __m256i acc[T];
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) acc[i] = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (int k = 0; k < kQuads; ++k) {
-      const __m256i code = quad(k, half);
+      const auto* bytes = reinterpret_cast<const __m256i*>(codes + k * kQuadBytes + half * 32);
+      const __m256i code = _mm256_load_si256(bytes);
 #pragma GCC unroll 8
       for (int i = 0; i < T; ++i) {
-        const __m256i word = _mm256_set1_epi32(LoadWord(q + i * in.cols + 4 * k));
-        acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(code, word));
+        acc[i] = AddProducts(acc[i], code, _mm256_set1_epi32(LoadWord(q + i * cols + 4 * k)));
       }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
-      const __m256i sum = _mm256_set1_epi32(in.sums[i * in.blocks + block]);
-      const __m256i dot = _mm256_sub_epi32(_mm256_madd_epi16(acc[i], ones), sum);
+      const __m256i dot = _mm256_add_epi32(Widen(acc[i]), _mm256_set1_epi32(start[i]));
       std::memcpy(reinterpret_cast<char*>(dots + i) + half * 32, &dot, 32);
     }
   }
@@ -126,20 +126,23 @@ CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* do
 #elif defined(CHIMERA_DOT_NEON)
 
 // A register of activations is sixteen columns of one token; a product takes one of its four words.
-template <int T, typename Quad>
-CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* dots) {
-  const int8_t* q = in.q + block * kActBlock;
+template <typename Codes, int R, int T>
+CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t, const int8_t* q, int64_t cols,
+                          const int32_t* start, I16* dots) {
+  static_assert(R == 1);
   for (int part = 0; part < 4; ++part) {
+    const auto* quads = reinterpret_cast<const int8_t*>(codes) + part * 16;
     int32x4_t acc[T];
 #pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) acc[i] = vdupq_n_s32(-in.sums[i * in.blocks + block]);
+    for (int i = 0; i < T; ++i) acc[i] = vdupq_n_s32(start[i]);
 #pragma GCC unroll 4
-    for (int k = 0; k < kQuads; k += 4) {
-      const int8x16_t code0 = quad(k, part), code1 = quad(k + 1, part);
-      const int8x16_t code2 = quad(k + 2, part), code3 = quad(k + 3, part);
+    for (int k = 0; k < kQuads; k += 4, quads += 4 * kQuadBytes) {
+      const int8x16_t code0 = vld1q_s8(quads), code1 = vld1q_s8(quads + kQuadBytes);
+      const int8x16_t code2 = vld1q_s8(quads + 2 * kQuadBytes);
+      const int8x16_t code3 = vld1q_s8(quads + 3 * kQuadBytes);
 #pragma GCC unroll 8
       for (int i = 0; i < T; ++i) {
-        const int8x16_t words = vld1q_s8(q + i * in.cols + 4 * k);
+        const int8x16_t words = vld1q_s8(q + i * cols + 4 * k);
         acc[i] = vdotq_laneq_s32(acc[i], code0, words, 0);
         acc[i] = vdotq_laneq_s32(acc[i], code1, words, 1);
         acc[i] = vdotq_laneq_s32(acc[i], code2, words, 2);
@@ -153,6 +156,37 @@ CHIMERA_VEC void CodeDots(const Quad& quad, const Tokens& in, int block, I16* do
   }
 }
 
+#else
+
+typedef int16_t Shorts8 __attribute__((vector_size(16)));
+typedef uint8_t Bytes8 __attribute__((vector_size(8)));
+
+// Two rows in eight int16 lanes; each lane gets sixteen products of at most 381.
+template <typename Codes, int R, int T>
+CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t, const int8_t* q, int64_t cols,
+                          const int32_t* start, I16* dots) {
+  static_assert(R == 1);
+  for (int i = 0; i < T; ++i, q += cols) {
+    int32_t out[kRowTile];
+    Shorts8 pattern[kQuads];
+    for (int k = 0; k < kQuads; ++k) {
+      for (int lane = 0; lane < 8; ++lane) pattern[k][lane] = q[4 * k + lane % 4];
+    }
+    for (int pair = 0; pair < kRowTile / 2; ++pair) {
+      Shorts8 acc = {};
+      for (int k = 0; k < kQuads; ++k) {
+        Bytes8 code;
+        std::memcpy(&code, codes + k * kQuadBytes + pair * 8, 8);
+        acc += __builtin_convertvector(code, Shorts8) * pattern[k];
+      }
+      out[2 * pair] = start[i] + acc[0] + acc[1] + acc[2] + acc[3];
+      out[2 * pair + 1] = start[i] + acc[4] + acc[5] + acc[6] + acc[7];
+    }
+    std::memcpy(dots + i, out, sizeof(out));
+  }
+}
+
+#endif
 #endif
 
 }  // namespace

@@ -1,13 +1,28 @@
 // Rows of 6 and 4 bits: quantizer and products (grouped_rows.h). Compiled once per instruction set;
 // only how the exact block sums are formed differs between them.
+#include "tensor/vec.h"
 #include "ternary/grouped_rows.h"
-#include "ternary/tile_product.h"
+#include "ternary/half.h"
+#include "ternary/lanes.h"
+#include "ternary/ternary_kernels.h"
 
 namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
+constexpr int kTokens = 8;       // token columns of one pass over a row tile
+constexpr int kTokenBlock = 64;  // tokens that share one read of a row tile from memory
+constexpr int kQuads = kActBlock / 4;
 constexpr int kLine = 4 * kRowTile;  // bytes of one line: four columns of every row
+
+// What the kernel reads of a group of tokens: pointers to the first, strides to the next.
+struct Tokens {
+  const int8_t* q;
+  const float* s;
+  const int32_t* sums;
+  int64_t cols;
+  int64_t blocks;
+};
 
 // What a code stands for, plus Zero: an unsigned byte of seven bits, so that a byte product of a
 // pair fits 16 bits with its sign.
@@ -70,9 +85,7 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
   for (int k = 0; k < kQuads; ++k) {
     const __m512i quad = Quad<Bits>(codes, k);
 #pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      acc[i] = _mm512_dpbusd_epi32(acc[i], quad, _mm512_set1_epi32(LoadWord(token[i] + 4 * k)));
-    }
+    for (int i = 0; i < T; ++i) acc[i] = AddProducts(acc[i], quad, token[i] + 4 * k);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < T; ++i) dots[i] = (I16)acc[i];

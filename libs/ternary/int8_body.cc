@@ -34,9 +34,6 @@ void BlockSums(const int8_t* q, int64_t n, int16_t* sums) {
   }
 }
 
-// Stops the compiler from folding a pointer into many addresses that do not fit the registers.
-CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
-
 // dots[i] = sum of w * q over one block of 64 columns, for 16 rows and token i.
 #if defined(CHIMERA_DOT_YMM)
 

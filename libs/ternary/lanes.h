@@ -28,6 +28,7 @@
 namespace chimera {
 
 CHIMERA_VEC int Smaller(int a, int b) { return a < b ? a : b; }
+CHIMERA_VEC int Larger(int a, int b) { return a > b ? a : b; }
 
 // Four int8 values of one token, as one lane of a byte dot product reads them.
 CHIMERA_VEC int32_t LoadWord(const void* p) {
@@ -36,12 +37,32 @@ CHIMERA_VEC int32_t LoadWord(const void* p) {
   return word;
 }
 
+#if defined(CHIMERA_DOT_ZMM)
+
+// sums += products of code with the four bytes at `word`, which are a part of the instruction.
+// Compilers take two for it, and instructions are what a product of one token runs out of.
+CHIMERA_VEC __m512i AddProducts(__m512i sums, __m512i code, const int8_t* word) {
+  struct Word {
+    int8_t bytes[4];
+  };
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+          : "+v"(sums)
+          : "v"(code), "m"(*reinterpret_cast<const Word*>(word)));
+  return sums;
+}
+
+#endif
+
+// Stops the compiler from folding a pointer into many addresses that do not fit the registers.
+CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
+
 // Asks for the line that a pass over weights reads in 64 lines: the processor's own prefetching
 // ends at every small page. An address beyond the end is fine.
 inline constexpr int kPrefetchBytes = 4096;
 CHIMERA_VEC void Prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchBytes); }
 
-// StoreN goes through memcpy of a variable length; whole tiles must not.
+// LoadN and StoreN go through memcpy of a variable length; whole tiles must not.
+CHIMERA_VEC F16 LoadRows(const float* p, int n) { return n == 16 ? Load(p) : LoadN(p, n); }
 CHIMERA_VEC void StoreRows(float* p, F16 v, int n) {
   if (n == 16) {
     Store(p, v);

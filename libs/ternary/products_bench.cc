@@ -13,6 +13,11 @@
 namespace chimera {
 namespace {
 
+// Weights stand at multiples of 64 bytes, as in a mapped file.
+struct alignas(64) Line {
+  uint8_t bytes[64];
+};
+
 // Copies of one random matrix, so many that a pass over them comes from memory.
 class Copies {
  public:
@@ -27,18 +32,18 @@ class Copies {
         static_cast<size_t>(RowTiles(shape.rows)) * TileCodeBytes(packing, shape.cols);
     const size_t scales = TernaryScaleCount(shape.rows, shape.cols);
     copies_ = std::max<size_t>(1, bytes / (code_bytes + 2 * scales));
-    codes_.resize(copies_ * code_bytes);
+    matrix_bytes_ = code_bytes;
+    lines_.resize(copies_ * code_bytes / sizeof(Line));
     scales_.resize(copies_ * scales);
     std::vector<uint8_t> two_bit(TernaryCodeBytes(shape.rows, shape.cols));
     QuantizeWeights(w.data(), shape.rows, shape.cols, two_bit.data(), scales_.data());
     if (packing == TritPacking::kBase3) {
-      PackBase3(two_bit.data(), shape.rows, shape.cols, codes_.data());
+      PackBase3(two_bit.data(), shape.rows, shape.cols, Codes(0));
     } else {
-      std::copy(two_bit.begin(), two_bit.end(), codes_.begin());
+      std::copy(two_bit.begin(), two_bit.end(), Codes(0));
     }
     for (size_t i = 1; i < copies_; ++i) {
-      std::copy_n(codes_.begin(), code_bytes,
-                  codes_.begin() + static_cast<int64_t>(i * code_bytes));
+      std::copy_n(Codes(0), code_bytes, Codes(i));
       std::copy_n(scales_.begin(), scales, scales_.begin() + static_cast<int64_t>(i * scales));
     }
     q_.resize(x.size());
@@ -54,7 +59,7 @@ class Copies {
            static_cast<size_t>(n_tokens_);
   }
   double TotalBytes() const {
-    return static_cast<double>(codes_.size()) + 2.0 * static_cast<double>(scales_.size());
+    return static_cast<double>(copies_ * matrix_bytes_) + 2.0 * static_cast<double>(scales_.size());
   }
   double TotalMacs() const { return static_cast<double>(copies_ * Macs()); }
 
@@ -63,8 +68,7 @@ class Copies {
     const int tiles = RowTiles(shape_.rows), parts = exec->threads() * 4;
     const auto start = std::chrono::steady_clock::now();
     for (size_t i = 0; i < copies_; ++i) {
-      const TernaryView w = {codes_.data() + i * (codes_.size() / copies_),
-                             scales_.data() + i * (scales_.size() / copies_), shape_.rows,
+      const TernaryView w = {Codes(i), scales_.data() + i * (scales_.size() / copies_), shape_.rows,
                              shape_.cols, packing_};
       exec->ParallelFor(parts, [&](int64_t part) {
         const int begin = static_cast<int>(tiles * part / parts);
@@ -81,11 +85,15 @@ class Copies {
   }
 
  private:
+  uint8_t* Codes(size_t copy) {
+    return reinterpret_cast<uint8_t*>(lines_.data()) + copy * matrix_bytes_;
+  }
+
   const ProductShape shape_;
   const TritPacking packing_;
   const int n_tokens_;
-  size_t copies_ = 1;
-  std::vector<uint8_t> codes_;
+  size_t copies_ = 1, matrix_bytes_ = 0;
+  std::vector<Line> lines_;
   std::vector<uint16_t> scales_;
   std::vector<int8_t> q_;
   std::vector<float> s_, y_;

@@ -26,7 +26,7 @@ CHIMERA_DECLARE_PRODUCTS(avxvnni_evex)
 CHIMERA_DECLARE_PRODUCTS(avx512)
 CHIMERA_DECLARE_QUANTIZERS(avx512)
 namespace vbmi {
-extern const Base3LookupKernels kBase3LookupKernels;
+extern const TernaryKernels kBase3Kernels;
 }  // namespace vbmi
 namespace amx {
 extern const AmxKernels kAmxKernels;
@@ -91,11 +91,11 @@ const AmxKernels& Amx() {
 #endif
 }
 
-const Base3LookupKernels& Base3Lookup() {
+const TernaryKernels& Base3Lookup() {
 #if defined(__x86_64__)
-  return vbmi::kBase3LookupKernels;
+  return vbmi::kBase3Kernels;
 #else
-  static constexpr Base3LookupKernels kNone = {nullptr, nullptr};
+  static constexpr TernaryKernels kNone = {nullptr};
   return kNone;
 #endif
 }
@@ -108,9 +108,12 @@ const QuantizeKernels& Quantize() {
   static const QuantizeKernels& best = QuantizeFor(BestIsa());
   return best;
 }
+const TernaryKernels& BestBase3() {
+  return HasVbmi() ? Base3Lookup() : TernaryFor(BestIsa(), TritPacking::kBase3);
+}
 const TernaryKernels& Ternary(TritPacking packing) {
   static const TernaryKernels* const best[] = {&TernaryFor(BestIsa(), TritPacking::kTwoBit),
-                                               &TernaryFor(BestIsa(), TritPacking::kBase3)};
+                                               &BestBase3()};
   return *best[static_cast<size_t>(packing)];
 }
 const Int8Kernels& Int8() {
@@ -183,9 +186,6 @@ void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_
                  const float* s, const int32_t* sums, float* y) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (w.packing == TritPacking::kBase3 && HasVbmi()) {
-    return Base3Lookup().gemv(w, tile_begin, tile_end, q, s, sums, y);
-  }
   Ternary(w.packing).gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
 }
 
@@ -194,9 +194,6 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (w.packing == TritPacking::kBase3 && HasVbmi() && n_tokens < kUnpackTokens) {
-    return Base3Lookup().gemm(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
-  }
   const int tiled = w.packing == TritPacking::kTwoBit ? AmxShare(n_tokens) : 0;
   const int64_t done = tiled, blocks = w.cols / kActBlock;
   if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);

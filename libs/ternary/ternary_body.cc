@@ -4,14 +4,23 @@
 
 namespace chimera {
 namespace CHIMERA_ISA {
+
+extern const CodeKernels kCodeKernels;
+
 namespace {
 
-// codes: those of the block.
+typedef uint64_t Lines __attribute__((vector_size(64)));
+
+// Asks for a block of codes ahead.
+CHIMERA_VEC void AskFor(const uint8_t* codes) {
+#pragma GCC unroll 4
+  for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line);
+}
+
+// Sums of t * q over a block for one token; `sum` is that of q.
 #if defined(CHIMERA_DOT_ZMM)
 
-typedef uint16_t Codes __attribute__((vector_size(64)));
-
-// Codes stay in place and carry a factor 4^j: at most 16 columns * 128 * 127, far from overflow.
+// Codes stay in place and carry a factor 4^j: at most 16 columns * 192 * 127, far from overflow.
 CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
   const __m512i mask0 = _mm512_set1_epi8(0x03), mask1 = _mm512_set1_epi8(0x0c);
   const __m512i mask2 = _mm512_set1_epi8(0x30), mask3 = _mm512_set1_epi8(static_cast<char>(0xc0));
@@ -19,41 +28,15 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
 #pragma GCC unroll 4
   for (int tile = 0; tile < 4; ++tile, codes += 64, q += 16) {
     const __m512i v = _mm512_loadu_si512(codes);
-    a0 = _mm512_dpbusd_epi32(a0, _mm512_and_si512(v, mask0), _mm512_set1_epi32(LoadWord(q)));
-    a1 = _mm512_dpbusd_epi32(a1, _mm512_and_si512(v, mask1), _mm512_set1_epi32(LoadWord(q + 4)));
-    a2 = _mm512_dpbusd_epi32(a2, _mm512_and_si512(v, mask2), _mm512_set1_epi32(LoadWord(q + 8)));
-    a3 = _mm512_dpbusd_epi32(a3, _mm512_and_si512(v, mask3), _mm512_set1_epi32(LoadWord(q + 12)));
+    a0 = AddProducts(a0, _mm512_and_si512(v, mask0), q);
+    a1 = AddProducts(a1, _mm512_and_si512(v, mask1), q + 4);
+    a2 = AddProducts(a2, _mm512_and_si512(v, mask2), q + 8);
+    a3 = AddProducts(a3, _mm512_and_si512(v, mask3), q + 12);
   }
   return (I16)a0 + ((I16)a1 >> 2) + ((I16)a2 >> 4) + ((I16)a3 >> 6) - sum;
 }
 
-// Four columns of the 16 rows.
-CHIMERA_VEC __m512i Quad(const uint8_t* codes, int k) {
-  const __m512i v = _mm512_loadu_si512(codes + k / 4 * 64);
-  return (__m512i)((Codes)v >> (k % 4 * 2)) & _mm512_set1_epi8(0x03);
-}
-
-template <int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
-  if constexpr (T == 1) {
-    dots[0] = OneDot(codes, in.q + block * kActBlock, in.sums[block]);
-    return;
-  }
-  CodeDots<T>([codes](int k, int) { return Quad(codes, k); }, in, block, dots);
-}
-
-// Two row tiles. A load of a word serves both: with one tile the loads are the limit.
-template <int T>
-CHIMERA_VEC void PairDots(const uint8_t* codes, int64_t tile_bytes, const Tokens& in, int block,
-                          I16* dots) {
-  const uint8_t* const second = codes + tile_bytes;
-  CodeDotsOfTiles<2, T>([codes, second](int k, int r) { return Quad(r == 0 ? codes : second, k); },
-                        in, block, dots);
-}
-
-#elif defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
-
-#if defined(CHIMERA_DOT_YMM)
+#elif defined(CHIMERA_DOT_YMM)
 
 // As above for both halves of the rows, which share the words of the token.
 CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
@@ -81,93 +64,84 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
                                  15);
 }
 
-#endif
+#elif defined(CHIMERA_PAIRS_YMM)
 
-template <int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
-#if defined(CHIMERA_DOT_YMM)
-  if constexpr (T == 1) {
-    dots[0] = OneDot(codes, in.q + block * kActBlock, in.sums[block]);
-    return;
-  }
-#endif
-  CodeDots<T>(
-      [codes](int k, int half) {
-        const __m256i v =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k / 4 * 64 + half * 32));
-        return _mm256_and_si256(_mm256_srli_epi16(v, k % 4 * 2), _mm256_set1_epi8(0x03));
-      },
-      in, block, dots);
-}
-
-#elif defined(CHIMERA_DOT_NEON)
-
-template <int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
-  CodeDots<T>(
-      [codes](int k, int part) {
-        const uint8x16_t v = vld1q_u8(codes + k / 4 * 64 + part * 16);
-        return vreinterpretq_s8_u8((v >> (k % 4 * 2)) & 3);
-      },
-      in, block, dots);
-}
-
-#else
-
-typedef int16_t Shorts8 __attribute__((vector_size(16)));
-typedef uint8_t Bytes8 __attribute__((vector_size(8)));
-
-// Two rows in eight int16 lanes; each lane gets sixteen products of at most 254.
-template <int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
-  for (int i = 0; i < T; ++i) {
-    const int8_t* q = in.q + i * in.cols + block * kActBlock;
-    int32_t out[16];
-    Shorts8 pattern[16];
-    for (int k = 0; k < 16; ++k) {
-      for (int lane = 0; lane < 8; ++lane) pattern[k][lane] = q[4 * k + lane % 4];
-    }
-    for (int pair = 0; pair < 8; ++pair) {
-      Shorts8 acc = {};
-      for (int tile = 0; tile < 4; ++tile) {
-        Bytes8 bytes;
-        std::memcpy(&bytes, codes + tile * 64 + pair * 8, 8);
-        const Shorts8 v = __builtin_convertvector(bytes, Shorts8);
-        for (int j = 0; j < 4; ++j) acc += ((v >> (2 * j)) & 3) * pattern[tile * 4 + j];
+CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
+  __m256i acc[2] = {};
+#pragma GCC unroll 4
+  for (int tile = 0; tile < 4; ++tile, codes += 64, q += 16) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const auto* bytes = reinterpret_cast<const __m256i*>(codes + 32 * half);
+      const __m256i v = _mm256_loadu_si256(bytes), mask = _mm256_set1_epi8(0x03);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const __m256i code = _mm256_and_si256(_mm256_srli_epi16(v, 2 * j), mask);
+        acc[half] = AddProducts(acc[half], code, _mm256_set1_epi32(LoadWord(q + 4 * j)));
       }
-      const int32_t sum = in.sums[i * in.blocks + block];
-      out[pair * 2] = acc[0] + acc[1] + acc[2] + acc[3] - sum;
-      out[pair * 2 + 1] = acc[4] + acc[5] + acc[6] + acc[7] - sum;
     }
-    std::memcpy(dots + i, out, sizeof(out));
   }
+  I16 dots;
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const __m256i dot = _mm256_sub_epi32(Widen(acc[half]), _mm256_set1_epi32(sum));
+    std::memcpy(reinterpret_cast<char*>(&dots) + half * 32, &dot, 32);
+  }
+  return dots;
 }
 
 #endif
 
 struct TwoBit {
-#if defined(CHIMERA_DOT_ZMM)
-  static constexpr int kRowTiles = 2;
+  static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
+                       const float* s, const int32_t* sums, float* y) {
+    const auto dot = [q, sums](const uint8_t* codes, int block) {
+      codes += int64_t{block} * kTwoBitBlockBytes;
+      AskFor(codes);
+#if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
+      return OneDot(codes, q + block * kActBlock, sums[block]);
 #else
-  static constexpr int kRowTiles = 1;
+      alignas(64) uint8_t bytes[kBlockCodes];
+      UnpackBlock(codes, bytes);
+      const int32_t start = -sums[block];
+      I16 dots = {};
+      CodeDots<FromBytes, 1, 1>(bytes, 0, q + block * kActBlock, 0, &start, &dots);
+      return dots;
 #endif
-  static constexpr bool kAsks = true;
+    };
+    for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, s, dot, y);
+  }
 
-  template <int R, int T>
-  CHIMERA_VEC void Dots(const uint8_t* tile, [[maybe_unused]] int64_t tile_bytes, const Tokens& in,
-                        int block, I16* dots) {
-    const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
-#if defined(CHIMERA_DOT_ZMM)
-    if constexpr (R == 2) return PairDots<T>(codes, tile_bytes, in, block, dots);
-#endif
-    BlockDots<T>(codes, in, block, dots);
+  CHIMERA_VEC void UnpackBlock(const uint8_t* packed, uint8_t* codes) {
+    for (int tile = 0; tile < 4; ++tile, packed += 64) {
+      Lines v;
+      std::memcpy(&v, packed, sizeof(v));
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j, codes += kQuadBytes) {
+        const Lines code = v >> 2 * j & 0x0303030303030303;
+        std::memcpy(codes, &code, sizeof(code));
+      }
+    }
+  }
+
+  static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {
+    for (int b = block; b < block + n; ++b, codes += kBlockCodes) {
+      const uint8_t* packed = tile + int64_t{b} * kTwoBitBlockBytes;
+      AskFor(packed);
+      UnpackBlock(packed, codes);
+    }
   }
 };
+
+void TwoBitGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+                const float* s, const int32_t* sums, float* y, int64_t ldy) {
+  Gemm<TwoBit>(kCodeKernels, w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
+}
 
 }  // namespace
 
 extern const TernaryKernels kTernaryKernels;
-const TernaryKernels kTernaryKernels = {Gemm<TwoBit>};
+const TernaryKernels kTernaryKernels = {TwoBitGemm};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

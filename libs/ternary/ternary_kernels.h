@@ -10,9 +10,6 @@
 
 namespace chimera {
 
-// Tokens from which on base-3 codes become two-bit codes, a few row tiles at a time.
-inline constexpr int kUnpackTokens = 16;
-
 // Quantizers and their inverses (quantize_body.cc). Tile ranges are explicit here.
 struct QuantizeKernels {
   void (*weights)(const float* w, int rows, int cols, uint8_t* codes, uint16_t* scales,
@@ -62,20 +59,12 @@ struct AmxKernels {
                     const int8_t* q, const float* s, float* y, int64_t ldy);
 };
 
-// Base-3 codes by byte lookups: one token, and a few (many become two-bit codes first, as in
-// base3_body.cc). Only when HasVbmi(); null in builds without.
-struct Base3LookupKernels {
-  void (*gemv)(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q, const float* s,
-               const int32_t* sums, float* y);
-  void (*gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
-               const float* s, const int32_t* sums, float* y, int64_t ldy);
-};
-
 const QuantizeKernels& QuantizeFor(Isa isa);
 const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTwoBit);
 const Int8Kernels& Int8For(Isa isa);
 const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
-const Base3LookupKernels& Base3Lookup();
+// Base-3 codes by byte lookups. Only when HasVbmi(); null pointers in builds without.
+const TernaryKernels& Base3Lookup();
 
 }  // namespace chimera

@@ -1,19 +1,18 @@
 // The product of row tiles with int8 activations, whatever packs the trits: the loops over tiles,
-// groups and tokens, and the one float order. A packing gives the exact int32 sums of a block of
-// 64 columns:
+// blocks and tokens. One token takes the packed codes as they come from memory. More tokens share
+// codes unpacked to bytes, some blocks of two row tiles at a time. A packing gives:
 //   struct Packing {
-//     static constexpr int kRowTiles;  // most row tiles of one call, 1 or 2
-//     static constexpr bool kAsks;     // lines of codes are worth asking for ahead
-//     // dots[r * T + i] = sum of t * q over one block, for the 16 rows of tile r of R, tile_bytes
-//     // apart, and token i of T.
-//     template <int R, int T>
-//     static void Dots(const uint8_t* tile, int64_t tile_bytes, const Tokens& in, int block,
-//                      I16* dots);
+//     // The products of one token.
+//     static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
+//                          const float* s, const int32_t* sums, float* y);
+//     // The codes of n blocks of a tile as bytes t + 1, as code_dots.h wants them.
+//     static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes);
 //   };
 // Everything here has internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
 #include "tensor/vec.h"
+#include "ternary/code_chunk.h"
 #include "ternary/code_dots.h"
 #include "ternary/half.h"
 #include "ternary/lanes.h"
@@ -23,119 +22,147 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kTokens = 8;              // token columns of one pass over a row tile
-constexpr int kTokenBlock = 64;         // tokens whose activations stay in the second-level cache
-constexpr int kTileBlock = 4;           // row tiles that share one read of eight tokens
-constexpr int kPairTokens = 4;          // most tokens for which row tiles are paired
+// Tokens of one pass over the weights: as many as keep their activations in the second-level cache,
+// within these bounds.
+constexpr int kCacheBytes = 512 << 10;
+constexpr int kLeastTokens = 64, kMostTokens = 256;
+// Blocks of token groups whose scales are gathered at a time. All of a pass, but for matrices wider
+// than kCacheBytes / kLeastTokens.
+constexpr int kScaleBlocks = kCacheBytes / kTokens / kActBlock;
 constexpr int kTwoBitBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
-// Asks for a block of codes ahead.
-template <int R>
-CHIMERA_VEC void AskFor(const uint8_t* codes, int64_t tile_bytes) {
-#pragma GCC unroll 2
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int line = 0; line < kTwoBitBlockBytes; line += 64) {
-      Prefetch(codes + r * tile_bytes + line);
+// y of one row tile and token, in the one float order. dot(codes, block) is the exact int32 sums of
+// t * q over a block.
+template <typename Dot>
+CHIMERA_VEC void OneTile(const TernaryView& w, int tile, const float* s, const Dot& dot, float* y) {
+  const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
+  const uint8_t* codes =
+      w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
+  const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
+  F16 total = Splat(-0.0f);  // -0 + x is x, bit for bit
+  for (int g = 0; g < groups; ++g) {
+    F16 part = s[2 * g] * ToFloats(dot(codes, 2 * g));
+    if (2 * g + 1 < blocks) part = part + s[2 * g + 1] * ToFloats(dot(codes, 2 * g + 1));
+    total = total + LoadHalf(scales + g * kRowTile) * part;
+  }
+  const int row = tile * kRowTile;
+  StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));
+}
+
+// The tokens of a pass.
+struct Job {
+  const TernaryView& w;
+  int n_tokens;
+  const int8_t* q;
+  const float* s;
+  const int32_t* sums;
+  float* y;
+  int64_t ldy;
+};
+
+// scales[group * span + b - first] for blocks [first, last).
+CHIMERA_VEC void GatherScales(const Job& job, int first, int last, int span, TokenScales* scales) {
+  const int64_t blocks = job.w.cols / kActBlock;
+  for (int t = 0; t < job.n_tokens; ++t) {
+    TokenScales* at = scales + t / kTokens * span;
+    for (int b = first; b < last; ++b, ++at) {
+      at->s[t % kTokens] = job.s[t * blocks + b];
+      at->start[t % kTokens] = -job.sums[t * blocks + b];
     }
   }
 }
 
-// y of R row tiles for T tokens: the one float order. First: of the passes over the tiles, whose
-// codes come from memory. A function of its own, whose registers its callers do not share.
-template <typename Packing, int R, int T, bool First>
-__attribute__((noinline)) void TileProduct(const TernaryView& w, int tile, const Tokens& in,
-                                           float* y, int64_t ldy) {
-  const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
+// Running totals of two row tiles and the tokens of a pass; beyond a span they wait in y.
+struct alignas(64) Totals {
+  float at[kMostTokens / kTokens][2 * kTokens * kRowTile];
+};
+
+CHIMERA_VEC float* TotalOf(Totals* totals, int token, int row_tile) {
+  return totals->at[token / kTokens] + (row_tile * kTokens + token % kTokens) * kRowTile;
+}
+
+// Blocks [first, last) of row_tiles tiles.
+template <typename Packing>
+void SpanOfTiles(const CodeKernels& kernels, const Job& job, int tile, int row_tiles, int first,
+                 int last, int span, const TokenScales* scales) {
+  alignas(64) uint8_t bytes[2 * kChunkBytes];
+  Totals totals;
+  const TernaryView& w = job.w;
+  for (int t = 0; t < job.n_tokens; ++t) {
+    for (int r = 0; r < row_tiles; ++r) {
+      const int row = (tile + r) * kRowTile;
+      // -0 + x is x, bit for bit.
+      Store(TotalOf(&totals, t, r),
+            first == 0 ? Splat(-0.0f)
+                       : LoadRows(job.y + t * job.ldy + row, Smaller(kRowTile, w.rows - row)));
+    }
+  }
   const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
-  const uint8_t* codes = w.codes + int64_t{tile} * tile_bytes;
-  const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
-  F16 total[R * T];
-#pragma GCC unroll 16
-  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
-  for (int g = 0; g < groups; ++g) {
-    F16 part[R * T];
-    I16 dots[R * T];
-    if constexpr (First && Packing::kAsks) {
-      AskFor<R>(codes + 2 * g * kTwoBitBlockBytes, tile_bytes);
-      AskFor<R>(codes + (2 * g + 1) * kTwoBitBlockBytes, tile_bytes);
-    }
-    Packing::template Dots<R, T>(codes, tile_bytes, in, 2 * g, dots);
-#pragma GCC unroll 16
-    for (int i = 0; i < R * T; ++i) {
-      part[i] = in.s[i % T * in.blocks + 2 * g] * ToFloats(dots[i]);
-    }
-    if (2 * g + 1 < blocks) {
-      Packing::template Dots<R, T>(codes, tile_bytes, in, 2 * g + 1, dots);
-#pragma GCC unroll 16
-      for (int i = 0; i < R * T; ++i) {
-        part[i] = part[i] + in.s[i % T * in.blocks + 2 * g + 1] * ToFloats(dots[i]);
+  const int64_t tile_scales = int64_t{WeightGroups(w.cols)} * kRowTile;
+  const uint8_t* codes = w.codes + tile * tile_bytes;
+  const bool two_bit =
+      w.packing == TritPacking::kTwoBit && job.n_tokens <= kernels.most_two_bit_tokens;
+  const int step = two_bit ? last - first : kChunkBlocks;
+  for (int b = first; b < last; b += step) {
+    CodeChunk chunk = {.row_tiles = row_tiles,
+                       .blocks = Smaller(step, last - b),
+                       .codes = bytes,
+                       .tile_bytes = kChunkBytes,
+                       .scales = w.scales + tile * tile_scales + b / 2 * kRowTile,
+                       .tile_scales = tile_scales,
+                       .two_bit = two_bit};
+    if (two_bit) {
+      chunk.codes = codes + int64_t{b} * kTwoBitBlockBytes;
+      chunk.tile_bytes = tile_bytes;
+    } else {
+      for (int r = 0; r < row_tiles; ++r) {
+        Packing::Unpack(codes + r * tile_bytes, b, chunk.blocks, bytes + r * kChunkBytes);
       }
     }
-#pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) {
-      const F16 mu = LoadHalf(scales + (r * groups + g) * kRowTile);
-#pragma GCC unroll 8
-      for (int i = 0; i < T; ++i) total[r * T + i] = total[r * T + i] + mu * part[r * T + i];
+    for (int t = 0; t < job.n_tokens; t += kTokens) {
+      const TokenGroup in = {Smaller(kTokens, job.n_tokens - t),
+                             job.q + int64_t{t} * w.cols + b * kActBlock, w.cols,
+                             scales + (t / kTokens * span + b - first)};
+      kernels.product(chunk, in, totals.at[t / kTokens]);
     }
   }
-#pragma GCC unroll 2
-  for (int r = 0; r < R; ++r) {
-    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
-  }
-}
-
-template <typename Packing, int T, bool First>
-CHIMERA_VEC void Tiles(const TernaryView& w, int first, int last, const Tokens& in, float* y,
-                       int64_t ldy) {
-  // One token reads one stream; many need all registers for one row tile.
-  constexpr int R = T == 1 || T > kPairTokens ? 1 : Packing::kRowTiles;
-  int tile = first;
-  for (; tile + R <= last; tile += R) TileProduct<Packing, R, T, First>(w, tile, in, y, ldy);
-  if constexpr (R > 1) {
-    for (; tile < last; ++tile) TileProduct<Packing, 1, T, First>(w, tile, in, y, ldy);
-  }
-}
-
-// Row tiles [first, last) for n <= kTokens tokens.
-template <typename Packing, bool First>
-void TilesOf(const TernaryView& w, int first, int last, int n, const Tokens& in, float* y,
-             int64_t ldy) {
-  switch (n) {
-    case 1:
-      return Tiles<Packing, 1, First>(w, first, last, in, y, ldy);
-    case 2:
-      return Tiles<Packing, 2, First>(w, first, last, in, y, ldy);
-    case 3:
-      return Tiles<Packing, 3, First>(w, first, last, in, y, ldy);
-    case 4:
-      return Tiles<Packing, 4, First>(w, first, last, in, y, ldy);
-    case 5:
-      return Tiles<Packing, 5, First>(w, first, last, in, y, ldy);
-    case 6:
-      return Tiles<Packing, 6, First>(w, first, last, in, y, ldy);
-    case 7:
-      return Tiles<Packing, 7, First>(w, first, last, in, y, ldy);
-    default:
-      return Tiles<Packing, 8, First>(w, first, last, in, y, ldy);
+  for (int t = 0; t < job.n_tokens; ++t) {
+    for (int r = 0; r < row_tiles; ++r) {
+      const int row = (tile + r) * kRowTile;
+      StoreRows(job.y + t * job.ldy + row, Load(TotalOf(&totals, t, r)),
+                Smaller(kRowTile, w.rows - row));
+    }
   }
 }
 
 template <typename Packing>
-void Gemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
-          const float* s, const int32_t* sums, float* y, int64_t ldy) {
-  const int64_t cols = w.cols, blocks = w.cols / kActBlock;
-  for (int block = 0; block < n_tokens; block += kTokenBlock) {
-    const int block_end = Smaller(n_tokens, block + kTokenBlock);
-    for (int first = tile_begin; first < tile_end; first += kTileBlock) {
-      const int last = Smaller(tile_end, first + kTileBlock);
-      for (int token = block; token < block_end; token += kTokens) {
-        const int64_t t = token;
-        const Tokens in = {q + t * cols, s + t * blocks, sums + t * blocks, cols, blocks};
-        const auto tiles = token == block ? TilesOf<Packing, true> : TilesOf<Packing, false>;
-        tiles(w, first, last, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+void Gemm(const CodeKernels& kernels, const TernaryView& w, int tile_begin, int tile_end,
+          int n_tokens, const int8_t* q, const float* s, const int32_t* sums, float* y,
+          int64_t ldy) {
+  if (n_tokens == 1) return Packing::OneToken(w, tile_begin, tile_end, q, s, sums, y);
+  const int64_t cols = w.cols;
+  const int blocks = w.cols / kActBlock;
+  const int limit =
+      Smaller(kMostTokens, Larger(kLeastTokens, kCacheBytes / w.cols / kTokens * kTokens));
+  const int passes = (n_tokens + limit - 1) / limit;
+  const int most = (n_tokens + passes * kTokens - 1) / (passes * kTokens) * kTokens;
+  TokenScales scales[kScaleBlocks];
+  for (int t = 0; t < n_tokens; t += most) {
+    const Job job = {.w = w,
+                     .n_tokens = Smaller(most, n_tokens - t),
+                     .q = q + t * cols,
+                     .s = s + int64_t{t} * blocks,
+                     .sums = sums + int64_t{t} * blocks,
+                     .y = y + t * ldy,
+                     .ldy = ldy};
+    const int groups = (job.n_tokens + kTokens - 1) / kTokens;
+    const int span = kScaleBlocks / groups / kChunkBlocks * kChunkBlocks;
+    for (int first = 0; first < blocks; first += span) {
+      const int last = Smaller(blocks, first + span);
+      GatherScales(job, first, last, span, scales);
+      for (int tile = tile_begin; tile < tile_end; tile += kernels.most_row_tiles) {
+        const int row_tiles = Smaller(kernels.most_row_tiles, tile_end - tile);
+        SpanOfTiles<Packing>(kernels, job, tile, row_tiles, first, last, span, scales);
       }
     }
   }

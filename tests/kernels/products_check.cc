@@ -234,12 +234,6 @@ void CheckProducts(Check* check) {
                            y.data(), p.rows);
         check->Agree("base-3 product by lookup", y, first);
       }
-      if (n == 1 && isa == Isa::kAvx512 && HasVbmi()) {
-        std::fill(y.begin(), y.end(), 0.0f);
-        Base3Lookup().gemv(p.base3_view(), 0, tiles, p.q.data(), p.s.data(), p.sums.data(),
-                           y.data());
-        check->Agree("base-3 product of one token by lookup", y, first);
-      }
       std::fill(y.begin(), y.end(), 0.0f);
       Int8For(isa).gemm(p.int8_view(), 0, tiles, n, p.q.data(), p.s.data(), y.data(), p.rows);
       check->Same("int8 product", y, first8);
