@@ -1,7 +1,8 @@
 // Exact int32 sums of codes times int8 activations over one block of 64 columns, for the 16 rows of
-// R tiles and T tokens, with the int8 products the body is compiled for. Codes are unsigned bytes
-// of at most 3: quad k of a block, four columns of 16 rows, is 64 bytes at 64 k. Everything has
-// internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
+// R tiles and T tokens, with the int8 products the body is compiled for. Codes are unsigned bytes:
+// any where products are of 512 bits, elsewhere of at most 3. Quad k of a block, four columns of 16
+// rows, is 64 bytes at 64 k. Everything has internal linkage on purpose, as in tensor/vec.h. Free
+// of Abseil.
 #pragma once
 
 #include "tensor/vec.h"
@@ -15,10 +16,9 @@ namespace {
 constexpr int kQuads = kActBlock / 4;
 constexpr int kQuadBytes = 4 * kRowTile;
 
-// CodeDots: dots[r * T + i] = start[i] + sum of code * q over a block, where tile r has its codes
-// kChunkBytes behind those of tile r - 1 and token i its columns `cols` behind those of token i
-// - 1. Scaled: s times such a sum, rounded once, where start[i] has kStart in it and back is -s *
-// kStartValue; kTopScale is the largest s it takes.
+// CodeDots: dots[r * T + i] = start[i] + sum of code * q over a block. The codes of tile r stand
+// tile_bytes behind those of tile r - 1, and the columns of token i `cols` behind those of token
+// i - 1.
 #if defined(CHIMERA_DOT_ZMM)
 
 // Four columns of 16 rows from bytes, and from two-bit codes.
@@ -60,9 +60,13 @@ CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t tile_bytes, const int8_t
     }
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
-      const __m512i word = _mm512_set1_epi32(LoadWord(token[i] + 4 * k));
+      if constexpr (R == 1) {
+        acc[0][i] = AddProducts(acc[0][i], code[0], token[i] + 4 * k);
+      } else {
+        const __m512i word = _mm512_set1_epi32(LoadWord(token[i] + 4 * k));
 #pragma GCC unroll 2
-      for (int r = 0; r < R; ++r) acc[r][i] = _mm512_dpbusd_epi32(acc[r][i], code[r], word);
+        for (int r = 0; r < R; ++r) acc[r][i] = _mm512_dpbusd_epi32(acc[r][i], code[r], word);
+      }
     }
   }
 #pragma GCC unroll 2

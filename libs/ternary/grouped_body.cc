@@ -1,6 +1,7 @@
 // Rows of 6 and 4 bits: quantizer and products (grouped_rows.h). Compiled once per instruction set;
 // only how the exact block sums are formed differs between them.
 #include "tensor/vec.h"
+#include "ternary/code_dots.h"
 #include "ternary/grouped_rows.h"
 #include "ternary/half.h"
 #include "ternary/lanes.h"
@@ -10,9 +11,8 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kTokens = 8;       // token columns of one pass over a row tile
-constexpr int kTokenBlock = 64;  // tokens that share one read of a row tile from memory
-constexpr int kQuads = kActBlock / 4;
+constexpr int kTokens = 8;           // token columns of one pass over a row tile
+constexpr int kTokenBlock = 64;      // tokens that share one read of a row tile from memory
 constexpr int kLine = 4 * kRowTile;  // bytes of one line: four columns of every row
 
 // What the kernel reads of a group of tokens: pointers to the first, strides to the next.
@@ -48,47 +48,40 @@ struct Table {
 };
 constexpr Table kTable;
 
-// dots[i] = sum of level * q over one block of 64 columns, for 16 rows and token i.
+// dots[r * T + i] = sum of level * q over one block of 64 columns, for the 16 rows of tile r, which
+// stands tile_bytes behind that before, and token i.
 #if defined(CHIMERA_DOT_ZMM)
 
 CHIMERA_VEC __m512i Low(__m512i v, bool upper) {
   return _mm512_and_si512(upper ? _mm512_srli_epi16(v, 4) : v, _mm512_set1_epi8(0x0f));
 }
 
-// Four columns of the 16 rows.
 template <int Bits>
-CHIMERA_VEC __m512i Quad(const uint8_t* block, int k) {
-  const __m512i low = Low(_mm512_loadu_si512(block + k / 2 * kLine), k % 2 != 0);
-  if constexpr (Bits == 4) {
-    return _mm512_shuffle_epi8(_mm512_load_si512(kTable.bytes), low);
-  } else {
-    const __m512i high = _mm512_loadu_si512(block + (8 + k / 4) * kLine);
-    const int up = 4 - 2 * (k % 4);  // from bits 2 * (k % 4) to bits 4 and 5
-    const __m512i moved = up > 0   ? _mm512_slli_epi16(high, static_cast<unsigned>(up))
-                          : up < 0 ? _mm512_srli_epi16(high, static_cast<unsigned>(-up))
-                                   : high;
-    return _mm512_or_si512(low, _mm512_and_si512(moved, _mm512_set1_epi8(0x30)));
+struct FromGrouped {
+  // Four columns of the 16 rows.
+  CHIMERA_VEC __m512i Quad(const uint8_t* block, int k) {
+    const __m512i low = Low(_mm512_loadu_si512(block + k / 2 * kLine), k % 2 != 0);
+    if constexpr (Bits == 4) {
+      return _mm512_shuffle_epi8(_mm512_load_si512(kTable.bytes), low);
+    } else {
+      const __m512i high = _mm512_loadu_si512(block + (8 + k / 4) * kLine);
+      const int up = 4 - 2 * (k % 4);  // from bits 2 * (k % 4) to bits 4 and 5
+      const __m512i moved = up > 0   ? _mm512_slli_epi16(high, static_cast<unsigned>(up))
+                            : up < 0 ? _mm512_srli_epi16(high, static_cast<unsigned>(-up))
+                                     : high;
+      return _mm512_or_si512(low, _mm512_and_si512(moved, _mm512_set1_epi8(0x30)));
+    }
   }
-}
+};
 
-template <int Bits, int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
-  const int8_t* token[T];
-  __m512i acc[T];
+template <int Bits, int R, int T>
+CHIMERA_VEC void BlockDots(const uint8_t* codes, int64_t tile_bytes, const Tokens& in, int block,
+                           I16* dots) {
+  int32_t start[T];
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) {
-    token[i] = in.q + block * kActBlock + i * in.cols;
-    KeepInRegister(&token[i]);
-    acc[i] = _mm512_set1_epi32(-Code<Bits>::kZero * in.sums[i * in.blocks + block]);
-  }
-#pragma GCC unroll 16
-  for (int k = 0; k < kQuads; ++k) {
-    const __m512i quad = Quad<Bits>(codes, k);
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) acc[i] = AddProducts(acc[i], quad, token[i] + 4 * k);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) dots[i] = (I16)acc[i];
+  for (int i = 0; i < T; ++i) start[i] = -Code<Bits>::kZero * in.sums[i * in.blocks + block];
+  CodeDots<FromGrouped<Bits>, R, T>(codes, tile_bytes, in.q + block * kActBlock, in.cols, start,
+                                    dots);
 }
 
 #elif defined(__AVX2__)
@@ -116,8 +109,9 @@ CHIMERA_VEC __m256i Quad(const uint8_t* half, int k) {
 }
 
 // A pair of products is at most 2 * 127 * 127 = 32,258.
-template <int Bits, int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
+template <int Bits, int R, int T>
+CHIMERA_VEC void BlockDots(const uint8_t* codes, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   const int8_t* q = in.q + block * kActBlock;
   const __m256i ones = _mm256_set1_epi16(1);
   for (int half = 0; half < 2; ++half) {
@@ -158,8 +152,9 @@ CHIMERA_VEC void UnpackQuad(const uint8_t* block, int k, uint8_t* quad) {
   }
 }
 
-template <int Bits, int T>
-CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I16* dots) {
+template <int Bits, int R, int T>
+CHIMERA_VEC void BlockDots(const uint8_t* codes, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   const int8_t* q = in.q + block * kActBlock;
   int32_t acc[T][kRowTile];
   for (int i = 0; i < T; ++i) {
@@ -182,60 +177,92 @@ CHIMERA_VEC void BlockDots(const uint8_t* codes, const Tokens& in, int block, I1
 
 #endif
 
-// Sum of mu_b * (s_b * I_b) of one row tile for T tokens: the one float order. First: of the passes
-// over the tile, whose codes come from memory.
-template <int Bits, int T, bool First>
-CHIMERA_VEC void TileOf(const GroupedRowsView& w, int tile, const Tokens& in, F16* total) {
+// Tiles whose rows share the loads of a token's words.
+#if defined(CHIMERA_DOT_ZMM)
+constexpr int kMostRowTiles = 2;
+#else
+constexpr int kMostRowTiles = 1;
+#endif
+
+// Sum of mu_b * (s_b * I_b) of R row tiles for T tokens, total[r * T + i]: the one float order.
+// First: of the passes over the tiles, whose codes come from memory.
+template <int Bits, int R, int T, bool First>
+CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F16* total) {
   const int blocks = w.cols / kActBlock;
   const int64_t first = int64_t{tile} * blocks;
+  const int64_t tile_bytes = int64_t{blocks} * Code<Bits>::kBlockBytes;
   const uint8_t* codes = w.codes + first * Code<Bits>::kBlockBytes;
   const uint16_t* scales = w.scales + first * kRowTile;
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+#pragma GCC unroll 16
+  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
-    I16 dots[T];
+    I16 dots[R * T];
     const uint8_t* const block = codes + int64_t{b} * Code<Bits>::kBlockBytes;
     if constexpr (First) {
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 12
-      for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) Prefetch(block + line);
+        for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) {
+          Prefetch(block + r * tile_bytes + line);
+        }
+      }
     }
-    BlockDots<Bits, T>(block, in, b, dots);
-    const F16 mu = LoadHalf(scales + b * kRowTile);
+    BlockDots<Bits, R, T>(block, tile_bytes, in, b, dots);
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      const F16 mu = LoadHalf(scales + (r * blocks + b) * kRowTile);
 #pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      total[i] = total[i] + mu * (in.s[i * in.blocks + b] * __builtin_convertvector(dots[i], F16));
+      for (int i = 0; i < T; ++i) {
+        const F16 scaled = in.s[i * in.blocks + b] * ToFloats(dots[r * T + i]);
+        total[r * T + i] = total[r * T + i] + mu * scaled;
+      }
     }
   }
 }
 
-template <int Bits, int T, bool First>
-void StoreTile(const GroupedRowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
-  F16 total[T];
-  TileOf<Bits, T, First>(w, tile, in, total);
-  const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+template <int Bits, int R, int T, bool First>
+void StoreTiles(const GroupedRowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+  F16 total[R * T];
+  TilesOf<Bits, R, T, First>(w, tile, in, total);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[i], n_rows);
+    for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
+  }
+}
+
+// Tiles [tile, end), at most kMostRowTiles.
+template <int Bits, int T, bool First>
+void StoreTiles(const GroupedRowsView& w, int tile, int end, const Tokens& in, float* y,
+                int64_t ldy) {
+  constexpr int R = T == 1 ? 1 : kMostRowTiles;
+  for (; tile + R <= end; tile += R) StoreTiles<Bits, R, T, First>(w, tile, in, y, ldy);
+  if constexpr (R > 1) {
+    for (; tile < end; ++tile) StoreTiles<Bits, 1, T, First>(w, tile, in, y, ldy);
+  }
 }
 
 template <int Bits, bool First>
-void StoreTile(const GroupedRowsView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {
+void StoreTiles(const GroupedRowsView& w, int tile, int end, int n, const Tokens& in, float* y,
+                int64_t ldy) {
   switch (n) {
     case 1:
-      return StoreTile<Bits, 1, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 1, First>(w, tile, end, in, y, ldy);
     case 2:
-      return StoreTile<Bits, 2, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 2, First>(w, tile, end, in, y, ldy);
     case 3:
-      return StoreTile<Bits, 3, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 3, First>(w, tile, end, in, y, ldy);
     case 4:
-      return StoreTile<Bits, 4, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 4, First>(w, tile, end, in, y, ldy);
     case 5:
-      return StoreTile<Bits, 5, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 5, First>(w, tile, end, in, y, ldy);
     case 6:
-      return StoreTile<Bits, 6, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 6, First>(w, tile, end, in, y, ldy);
     case 7:
-      return StoreTile<Bits, 7, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 7, First>(w, tile, end, in, y, ldy);
     default:
-      return StoreTile<Bits, 8, First>(w, tile, in, y, ldy);
+      return StoreTiles<Bits, 8, First>(w, tile, end, in, y, ldy);
   }
 }
 
@@ -245,12 +272,13 @@ void GemmOf(const GroupedRowsView& w, int tile_begin, int tile_end, int n_tokens
   const int64_t cols = w.cols, blocks = w.cols / kActBlock;
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
     const int block_end = Smaller(n_tokens, block + kTokenBlock);
-    for (int tile = tile_begin; tile < tile_end; ++tile) {
+    for (int tile = tile_begin; tile < tile_end; tile += kMostRowTiles) {
+      const int end = Smaller(tile + kMostRowTiles, tile_end);
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + t * blocks, cols, blocks};
-        const auto store = token == block ? StoreTile<Bits, true> : StoreTile<Bits, false>;
-        store(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+        const auto store = token == block ? StoreTiles<Bits, true> : StoreTiles<Bits, false>;
+        store(w, tile, end, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
@@ -267,7 +295,7 @@ void GemvTilesOf(const GroupedRowsView& w, const int32_t* tiles, int n_tiles, co
                  float* y) {
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TileOf<Bits, 1, true>(w, tiles[i], in, total);
+    TilesOf<Bits, 1, 1, true>(w, tiles[i], in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }

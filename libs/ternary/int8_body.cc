@@ -1,6 +1,7 @@
 // Int8 rows times int8 activations: the output head (DESIGN D16). Compiled once per instruction
 // set. Only the exact int32 block sums differ between them; the float order is written once, below.
 #include "tensor/vec.h"
+#include "ternary/code_dots.h"
 #include "ternary/lanes.h"
 #include "ternary/ternary_kernels.h"
 
@@ -12,7 +13,6 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kTokens = 8;         // token columns of one pass over a row tile
 constexpr int kTokenBlock = 32;    // tokens that share one read of a row tile from memory
 constexpr int kBlockBytes = 1024;  // 16 rows x 64 columns
 constexpr int kMaxBlocks = kTernaryMaxCols / kActBlock;
@@ -34,12 +34,14 @@ void BlockSums(const int8_t* q, int64_t n, int16_t* sums) {
   }
 }
 
-// dots[i] = sum of w * q over one block of 64 columns, for 16 rows and token i.
+// dots[r * T + i] = sum of w * q over one block of 64 columns, for the 16 rows of tile r, which
+// stands tile_bytes behind that before, and token i.
 #if defined(CHIMERA_DOT_YMM)
 
 // As with 512 bits below, in two halves of eight rows.
-template <int T>
-CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+template <int R, int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   const int8_t* q = in.q + block * kActBlock;
   const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
   for (int half = 0; half < 2; ++half) {
@@ -65,8 +67,9 @@ CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* do
 
 #elif defined(CHIMERA_DOT_NEON)
 
-template <int T>
-CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+template <int R, int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   const int8_t* q = in.q + block * kActBlock;
   for (int part = 0; part < 4; ++part, w += 16) {
     int32x4_t acc[T] = {};
@@ -90,38 +93,32 @@ CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* do
   }
 }
 
-#elif defined(__AVX512VNNI__)
+#elif defined(CHIMERA_DOT_ZMM)
 
 // The weights become unsigned by adding 128, which the block sums take back.
-template <int T>
-CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
-  const int8_t* q = in.q + block * kActBlock;
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  const int8_t* token[T];
-  __m512i acc[T];
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) {
-    token[i] = q + i * in.cols;
-    KeepInRegister(&token[i]);
-    acc[i] = _mm512_set1_epi32(-128 * in.sums[i * in.blocks + block]);
+struct FromInt8 {
+  CHIMERA_VEC __m512i Quad(const uint8_t* w, int k) {
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    return _mm512_xor_si512(_mm512_loadu_si512(w + k * kQuadBytes), flip);
   }
-#pragma GCC unroll 16
-  for (int k = 0; k < 16; ++k) {
-    const __m512i v = _mm512_xor_si512(_mm512_loadu_si512(w + k * 64), flip);
+};
+
+template <int R, int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, int64_t tile_bytes, const Tokens& in, int block,
+                           I16* dots) {
+  int32_t start[T];
 #pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      acc[i] = _mm512_dpbusd_epi32(acc[i], v, _mm512_set1_epi32(LoadWord(token[i] + k * 4)));
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) dots[i] = (I16)acc[i];
+  for (int i = 0; i < T; ++i) start[i] = -128 * in.sums[i * in.blocks + block];
+  CodeDots<FromInt8, R, T>(reinterpret_cast<const uint8_t*>(w), tile_bytes,
+                           in.q + block * kActBlock, in.cols, start, dots);
 }
 
 #elif defined(__AVX2__)
 
 // |w| is unsigned and takes the sign of w over to q: a pair is at most 128 * 127 * 2 = 32,512.
-template <int T>
-CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+template <int R, int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   const int8_t* q = in.q + block * kActBlock;
   const __m256i ones = _mm256_set1_epi16(1);
   const int8_t* token[T];
@@ -154,8 +151,9 @@ CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* do
 
 #else
 
-template <int T>
-CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* dots) {
+template <int R, int T>
+CHIMERA_VEC void BlockDots(const int8_t* w, int64_t, const Tokens& in, int block, I16* dots) {
+  static_assert(R == 1);
   for (int i = 0; i < T; ++i) {
     const int8_t* q = in.q + i * in.cols + block * kActBlock;
     int32_t acc[16] = {};
@@ -171,53 +169,78 @@ CHIMERA_VEC void BlockDots(const int8_t* w, const Tokens& in, int block, I16* do
 
 #endif
 
-// scale * sum of s_b * I_b of one row tile for T tokens: the one float order.
-template <int T>
+// Tiles whose rows share the loads of a token's words.
+#if defined(CHIMERA_DOT_ZMM)
+constexpr int kMostRowTiles = 2;
+#else
+constexpr int kMostRowTiles = 1;
+#endif
+
+// scale * sum of s_b * I_b of R row tiles for T tokens, total[r * T + i]: the one float order.
+template <int R, int T>
 CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, F16* total) {
   const int blocks = w.cols / kActBlock;
-  const int8_t* rows = w.q + int64_t{tile} * kRowTile * w.cols;
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+  const int64_t tile_bytes = int64_t{kRowTile} * w.cols;
+  const int8_t* rows = w.q + tile * tile_bytes;
+#pragma GCC unroll 16
+  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
-    I16 dots[T];
-    BlockDots<T>(rows + int64_t{b} * kBlockBytes, in, b, dots);
-#pragma GCC unroll 8
-    for (int i = 0; i < T; ++i) {
-      total[i] = total[i] + in.s[i * in.blocks + b] * ToFloats(dots[i]);
+    I16 dots[R * T];
+    BlockDots<R, T>(rows + int64_t{b} * kBlockBytes, tile_bytes, in, b, dots);
+#pragma GCC unroll 16
+    for (int i = 0; i < R * T; ++i) {
+      total[i] = total[i] + in.s[i % T * in.blocks + b] * ToFloats(dots[i]);
     }
   }
-  const F16 scale = Load(w.scale + int64_t{tile} * kRowTile);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const F16 scale = Load(w.scale + int64_t{tile + r} * kRowTile);
 #pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) total[i] = scale * total[i];
+    for (int i = 0; i < T; ++i) total[r * T + i] = scale * total[r * T + i];
+  }
 }
 
+template <int R, int T>
+void StoreTiles(const Int8RowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+  F16 total[R * T];
+  TileProduct<R, T>(w, tile, in, total);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+#pragma GCC unroll 8
+    for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
+  }
+}
+
+// Tiles [tile, end), at most kMostRowTiles.
 template <int T>
-void TileTokensOf(const Int8RowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
-  F16 total[T];
-  TileProduct<T>(w, tile, in, total);
-  const int row = tile * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
-#pragma GCC unroll 8
-  for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[i], n_rows);
+void StoreTiles(const Int8RowsView& w, int tile, int end, const Tokens& in, float* y, int64_t ldy) {
+  constexpr int R = T == 1 ? 1 : kMostRowTiles;
+  for (; tile + R <= end; tile += R) StoreTiles<R, T>(w, tile, in, y, ldy);
+  if constexpr (R > 1) {
+    for (; tile < end; ++tile) StoreTiles<1, T>(w, tile, in, y, ldy);
+  }
 }
 
-void TileTokens(const Int8RowsView& w, int tile, int n, const Tokens& in, float* y, int64_t ldy) {
+void StoreTiles(const Int8RowsView& w, int tile, int end, int n, const Tokens& in, float* y,
+                int64_t ldy) {
   switch (n) {
     case 1:
-      return TileTokensOf<1>(w, tile, in, y, ldy);
+      return StoreTiles<1>(w, tile, end, in, y, ldy);
     case 2:
-      return TileTokensOf<2>(w, tile, in, y, ldy);
+      return StoreTiles<2>(w, tile, end, in, y, ldy);
     case 3:
-      return TileTokensOf<3>(w, tile, in, y, ldy);
+      return StoreTiles<3>(w, tile, end, in, y, ldy);
     case 4:
-      return TileTokensOf<4>(w, tile, in, y, ldy);
+      return StoreTiles<4>(w, tile, end, in, y, ldy);
     case 5:
-      return TileTokensOf<5>(w, tile, in, y, ldy);
+      return StoreTiles<5>(w, tile, end, in, y, ldy);
     case 6:
-      return TileTokensOf<6>(w, tile, in, y, ldy);
+      return StoreTiles<6>(w, tile, end, in, y, ldy);
     case 7:
-      return TileTokensOf<7>(w, tile, in, y, ldy);
+      return StoreTiles<7>(w, tile, end, in, y, ldy);
     default:
-      return TileTokensOf<8>(w, tile, in, y, ldy);
+      return StoreTiles<8>(w, tile, end, in, y, ldy);
   }
 }
 
@@ -228,11 +251,12 @@ void Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, con
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
     const int block_end = Smaller(n_tokens, block + kTokenBlock);
     BlockSums(q + block * cols, (block_end - block) * blocks, sums);
-    for (int tile = tile_begin; tile < tile_end; ++tile) {
+    for (int tile = tile_begin; tile < tile_end; tile += kMostRowTiles) {
+      const int end = Smaller(tile + kMostRowTiles, tile_end);
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + (t - block) * blocks, cols, blocks};
-        TileTokens(w, tile, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+        StoreTiles(w, tile, end, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
@@ -245,7 +269,7 @@ void GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const i
   const Tokens in = {q, s, sums, w.cols, w.cols / kActBlock};
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TileProduct<1>(w, tiles[i], in, total);
+    TileProduct<1, 1>(w, tiles[i], in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }
