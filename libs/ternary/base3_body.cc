@@ -39,14 +39,6 @@ struct Powers {
     const I16 all = (I16)_mm512_add_epi32(now[0], now[1]);
     return ((all + all + all - (I16)_mm512_add_epi32(next[0], next[1])) >> 8) - sum;
   }
-
-  template <int P>
-  CHIMERA_VEC void Enter(Powers* at, const uint8_t* bytes) {
-    __m512i x = _mm512_loadu_si512(bytes);
-#pragma GCC unroll 4
-    for (int i = 0; i < P; ++i) x = Triple(x);
-    at->x = x;
-  }
 };
 
 #endif

@@ -81,11 +81,6 @@ struct Found {
     }
     return (I16)acc[0] + ((I16)acc[1] >> 2) + ((I16)acc[2] >> 4) + ((I16)acc[3] >> 6) - sum;
   }
-
-  template <int P>
-  CHIMERA_VEC void Enter(Found* found, const uint8_t* bytes) {
-    found->at = Find(found->lookup, bytes);
-  }
 };
 
 typedef uint16_t Codes __attribute__((vector_size(64)));

@@ -25,6 +25,7 @@ struct TokenTile {
   const int8_t* q;
   const float* s;
   const int32_t* sums;
+  int blocks;
 };
 
 // s * sum of t * q over a block that begins at quad P of a tile. Digits has
@@ -32,9 +33,6 @@ struct TokenTile {
 //   // tile afterwards.
 //   template <int P>
 //   static I16 Dot(Digits* digits, const uint8_t* bytes, const int8_t* q, int32_t sum);
-//   // Takes up a tile of which P quads are behind.
-//   template <int P>
-//   static void Enter(Digits* digits, const uint8_t* bytes);
 template <int P, typename Digits>
 CHIMERA_VEC F16 Scaled(const TokenTile& in, int block, Digits* digits) {
   const I16 dot = Digits::template Dot<P>(digits, FirstTile(in.tiles, block),
@@ -42,57 +40,35 @@ CHIMERA_VEC F16 Scaled(const TokenTile& in, int block, Digits* digits) {
   return in.s[block] * ToFloats(dot);
 }
 
-// Any block.
-template <typename Digits>
-F16 Scaled(const TokenTile& in, int block, Digits digits) {
-  const uint8_t* bytes = FirstTile(in.tiles, block);
-  switch (block % kDigits) {
-    case 0:
-      return Scaled<0>(in, block, &digits);
-    case 1:
-      Digits::template Enter<1>(&digits, bytes);
-      return Scaled<1>(in, block, &digits);
-    case 2:
-      Digits::template Enter<2>(&digits, bytes);
-      return Scaled<2>(in, block, &digits);
-    case 3:
-      Digits::template Enter<3>(&digits, bytes);
-      return Scaled<3>(in, block, &digits);
-    default:
-      Digits::template Enter<4>(&digits, bytes);
-      return Scaled<4>(in, block, &digits);
-  }
-}
-
-// The weight group of `block` and the next one, at quads P and P + 1 of their tiles.
+// Adds the weight group of `block`, which begins at quad P of a tile, and of the next one. False
+// when it was the last.
 template <int P, typename Digits>
-CHIMERA_VEC F16 Group(const TokenTile& in, int block, Digits* digits) {
-  const F16 first = Scaled<P>(in, block, digits);
-  const F16 second = Scaled<(P + 1) % kDigits>(in, block + 1, digits);
-  return LoadHalf(in.scales + block / 2 * kRowTile) * (first + second);
+CHIMERA_VEC bool AddGroup(const TokenTile& in, int block, Digits* digits, F16* total) {
+  F16 part = Scaled<P>(in, block, digits);
+  if (block + 1 < in.blocks) part = part + Scaled<(P + 1) % kDigits>(in, block + 1, digits);
+  *total = *total + LoadHalf(in.scales + block / 2 * kRowTile) * part;
+  return block + 2 < in.blocks;
 }
 
 // y of one row tile, in the one float order.
 template <typename Digits>
 __attribute__((noinline)) void OneBase3Tile(const TernaryView& w, int tile, const int8_t* q,
                                             const float* s, const int32_t* sums, float* y) {
-  const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
-  const TokenTile in = {w.codes + static_cast<size_t>(tile) * TileCodeBytes(w.packing, w.cols),
-                        w.scales + int64_t{tile} * groups * kRowTile, q, s, sums};
+  const TokenTile in = {
+      .tiles = w.codes + static_cast<size_t>(tile) * TileCodeBytes(w.packing, w.cols),
+      .scales = w.scales + int64_t{tile} * WeightGroups(w.cols) * kRowTile,
+      .q = q,
+      .s = s,
+      .sums = sums,
+      .blocks = w.cols / kActBlock};
   Digits digits;
   F16 total = Splat(-0.0f);  // -0 + x is x, bit for bit
-  int block = 0;
-  for (; block + kRound <= blocks; block += kRound) {
-    total = total + Group<0>(in, block, &digits);
-    total = total + Group<2>(in, block + 2, &digits);
-    total = total + Group<4>(in, block + 4, &digits);
-    total = total + Group<1>(in, block + 6, &digits);
-    total = total + Group<3>(in, block + 8, &digits);
-  }
-  for (; block < blocks; block += 2) {
-    F16 part = Scaled(in, block, digits);
-    if (block + 1 < blocks) part = part + Scaled(in, block + 1, digits);
-    total = total + LoadHalf(in.scales + block / 2 * kRowTile) * part;
+  for (int block = 0;; block += kRound) {
+    if (!AddGroup<0>(in, block, &digits, &total)) break;
+    if (!AddGroup<2>(in, block + 2, &digits, &total)) break;
+    if (!AddGroup<4>(in, block + 4, &digits, &total)) break;
+    if (!AddGroup<1>(in, block + 6, &digits, &total)) break;
+    if (!AddGroup<3>(in, block + 8, &digits, &total)) break;
   }
   const int row = tile * kRowTile;
   StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));

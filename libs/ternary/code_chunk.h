@@ -39,10 +39,12 @@ struct CodeChunk {
   const uint16_t* scales = nullptr;
   int64_t tile_scales = 0;
   bool two_bit = false;
+  bool fresh = false;  // the first blocks of the rows
 };
 
 // One per instruction set. Adds to total[row tile][kTokens][kRowTile], in the float order of
-// ternary.h, what the chunk contributes; total is aligned to 64 bytes.
+// ternary.h, what the chunk contributes, or writes it where the chunk is fresh; total is aligned to
+// 64 bytes.
 struct CodeKernels {
   int most_row_tiles;
   // Most tokens for which two-bit codes are best taken as they are; 0 for never, and none above.

@@ -13,7 +13,8 @@ __attribute__((noinline)) void Product(const CodeChunk& chunk, const TokenGroup&
   const uint8_t* codes = chunk.codes;
   const int8_t* q = in.q;
   const uint16_t* scales = chunk.scales;
-  F16 part[R * T] = {};
+  F16 part[R * T];
+  __asm__("" : "=m"(part));  // sums of the first block of a group, in memory
   for (int b = 0; b < chunk.blocks; ++b, codes += Codes::kBlockBytes, q += kActBlock) {
     const TokenScales& at = in.scales[b];
     if constexpr (Codes::kFromMemory) {
@@ -39,7 +40,10 @@ __attribute__((noinline)) void Product(const CodeChunk& chunk, const TokenGroup&
       const F16 mu = LoadHalf(scales + r * chunk.tile_scales);
       float* sum = total + r * kTokens * kRowTile;
 #pragma GCC unroll 8
-      for (int i = 0; i < T; ++i, sum += kRowTile) Store(sum, Load(sum) + mu * part[r * T + i]);
+      for (int i = 0; i < T; ++i, sum += kRowTile) {
+        const F16 scaled = mu * part[r * T + i];
+        Store(sum, chunk.fresh && b < 2 ? scaled : Load(sum) + scaled);
+      }
     }
     scales += kRowTile;
   }

@@ -88,13 +88,11 @@ void SpanOfTiles(const CodeKernels& kernels, const Job& job, int tile, int row_t
   alignas(64) uint8_t bytes[2 * kChunkBytes];
   Totals totals;
   const TernaryView& w = job.w;
-  for (int t = 0; t < job.n_tokens; ++t) {
+  for (int t = 0; t < job.n_tokens && first > 0; ++t) {
     for (int r = 0; r < row_tiles; ++r) {
       const int row = (tile + r) * kRowTile;
-      // -0 + x is x, bit for bit.
       Store(TotalOf(&totals, t, r),
-            first == 0 ? Splat(-0.0f)
-                       : LoadRows(job.y + t * job.ldy + row, Smaller(kRowTile, w.rows - row)));
+            LoadRows(job.y + t * job.ldy + row, Smaller(kRowTile, w.rows - row)));
     }
   }
   const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
@@ -110,7 +108,8 @@ void SpanOfTiles(const CodeKernels& kernels, const Job& job, int tile, int row_t
                        .tile_bytes = kChunkBytes,
                        .scales = w.scales + tile * tile_scales + b / 2 * kRowTile,
                        .tile_scales = tile_scales,
-                       .two_bit = two_bit};
+                       .two_bit = two_bit,
+                       .fresh = b == 0};
     if (two_bit) {
       chunk.codes = codes + int64_t{b} * kTwoBitBlockBytes;
       chunk.tile_bytes = tile_bytes;
