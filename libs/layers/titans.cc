@@ -176,17 +176,18 @@ Sight Look(const TitansShape& s, int64_t position, int n_path, const float* ring
   return sight;
 }
 
-void AttendWindow(const TitansLayer& layer, int64_t position, const float* ring,
-                  const float* const* path, int n_path, const float* node, float* out) {
+void AttendWindow(const TitansLayer& layer, const TitansQuery& query, int first_group, int count,
+                  const float* node, float* out) {
   const TitansShape& s = layer.shape;
   const NodeLayout at(s);
-  const TitansBank blocks = TitansBlockBank(s, ring), tokens = TitansTokenBank(s, ring);
-  const Sight sight = Look(s, position, n_path, ring);
-  const int64_t here = position / kTitansChunk * kTitansChunk;
-  const int lane = static_cast<int>(position - here), group = s.n_heads / s.kv_heads;
+  const TitansBank blocks = TitansBlockBank(s, query.ring), tokens = TitansTokenBank(s, query.ring);
+  const Sight sight = Look(s, query.position, query.n_path, query.ring);
+  const int64_t here = query.position / kTitansChunk * kTitansChunk;
+  const int lane = static_cast<int>(query.position - here), n_path = query.n_path;
+  const int group = s.n_heads / s.kv_heads;
   TitansTile tiles[kTilesMax];
   OpenTile open;
-  for (int kv = 0; kv < s.kv_heads; ++kv) {
+  for (int kv = first_group; kv < first_group + count; ++kv) {
     for (int i = 0; i < sight.n_tiles; ++i) {
       tiles[i] = TileOf(i < sight.n_blocks ? blocks : tokens, kv, sight.first[i], sight.visible[i]);
     }
@@ -197,7 +198,7 @@ void AttendWindow(const TitansLayer& layer, int64_t position, const float* ring,
     std::memcpy(open.v_scale, base.v_scale, sizeof(open.v_scale));
     uint32_t visible = sight.open | 1u << lane;
     for (int i = 0; i < n_path; ++i) {
-      AddNode(s, path[i], kv, lane - n_path + i, &open);
+      AddNode(s, query.path[i], kv, lane - n_path + i, &open);
       visible |= 1u << (lane - n_path + i);
     }
     AddNode(s, node, kv, lane, &open);
@@ -215,13 +216,13 @@ void WriteMatrix(const TitansShape& s, const float* node, int head, float* state
   GatedDelta().write(state, node + at.k + kv, node + at.v + kv, node[at.log_keep + head]);
 }
 
-void AttendDecay(const TitansShape& s, const float* ring, const float* const* path, int n_path,
+void AttendDecay(const TitansShape& s, const TitansQuery& query, int first, int count,
                  const float* node, float* out) {
   const NodeLayout at(s);
   float state[kHeadState], unused[kHeadDim];
-  for (int h = 0; h < s.n_heads; ++h) {
-    std::memcpy(state, ring + kTitansHeader + h * kHeadState, sizeof(state));
-    for (int i = 0; i < n_path; ++i) WriteMatrix(s, path[i], h, state);
+  for (int h = first; h < first + count; ++h) {
+    std::memcpy(state, query.ring + kTitansHeader + h * kHeadState, sizeof(state));
+    for (int i = 0; i < query.n_path; ++i) WriteMatrix(s, query.path[i], h, state);
     WriteMatrix(s, node, h, state);
     const float* q = node + at.q + h * kHeadDim;
     GatedDelta().read(state, q, q, q, 0.0f, 0.0f, out + h * kHeadDim, unused);
@@ -339,22 +340,17 @@ void TitansPutBlock(const TitansShape& shape, const float* k, const float* v, fl
 
 int64_t TitansNodeFloats(const TitansShape& shape) { return NodeLayout(shape).floats; }
 
-void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memory, const float* in,
-                   const float* gates, float* node) {
+void TitansPrepare(const TitansLayer& layer, int64_t position, const float* in, const float* gates,
+                   float* node) {
   const TitansShape& s = layer.shape;
   const NodeLayout at(s);
   const int width = s.width();
-  const float *q = in, *km = q + width, *vm = km + width, *qm = vm + width, *k = qm + width;
+  const float *q = in, *km = q + width, *vm = km + width, *k = vm + 2 * width;
   const float* v = k + s.kv_width();
   Titans().gates(gates, layer.gate_bias, 1, s.n_heads, node + at.gates, node + at.log_keep);
   GatedDelta().l2norm(km, s.n_heads, node + at.km, nullptr);
   std::memcpy(node + at.vm, vm, static_cast<size_t>(width) * sizeof(float));
   node[at.squares] = kNotGauged;
-  float unit[kHeadDim];
-  for (int h = 0; h < s.n_heads; ++h) {
-    GatedDelta().l2norm(qm + h * kHeadDim, 1, unit, nullptr);
-    Titans().retrieve(memory + TitansFastAt(h), unit, node + at.r + h * kHeadDim);
-  }
   if (s.decay_linear) {
     GatedDelta().l2norm(q, s.n_heads, node + at.q, nullptr);
     GatedDelta().l2norm(k, s.kv_heads, node + at.k, nullptr);
@@ -369,23 +365,26 @@ void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memo
              node + at.v_scale);
 }
 
-void TitansGauge(const TitansShape& shape, const float* memory, float* node) {
-  const NodeLayout at(shape);
-  for (int h = 0; h < shape.n_heads; ++h) {
-    node[at.squares + h] = SquaredGradient(at, h, memory, node);
-  }
-}
-
-void TitansAttend(const TitansLayer& layer, int64_t position, const float* ring,
-                  const float* const* path, int n_path, const float* node, float* y) {
+void TitansAttend(const TitansLayer& layer, const TitansQuery& query, int first, int count,
+                  float* node, float* y) {
   const TitansShape& s = layer.shape;
-  CHIMERA_DCHECK(n_path <= position % kTitansChunk);
-  if (s.decay_linear) {
-    AttendDecay(s, ring, path, n_path, node, y);
-  } else {
-    AttendWindow(layer, position, ring, path, n_path, node, y);
+  const NodeLayout at(s);
+  CHIMERA_DCHECK(query.n_path <= query.position % kTitansChunk);
+  const int group = s.n_heads / s.kv_heads, head = first * group, heads = count * group;
+  const float* qm = query.in + 3 * s.width();
+  float unit[kHeadDim];
+  for (int h = head; h < head + heads; ++h) {
+    GatedDelta().l2norm(qm + h * kHeadDim, 1, unit, nullptr);
+    Titans().retrieve(query.memory + TitansFastAt(h), unit, node + at.r + h * kHeadDim);
+    if (query.gauge) node[at.squares + h] = SquaredGradient(at, h, query.memory, node);
   }
-  Titans().head_gate(y, node + NodeLayout(s).r, layer.head_norm, s.n_heads, y, nullptr);
+  if (s.decay_linear) {
+    AttendDecay(s, query, head, heads, node, y);
+  } else {
+    AttendWindow(layer, query, first, count, node, y);
+  }
+  float* own = y + head * kHeadDim;
+  Titans().head_gate(own, node + at.r + head * kHeadDim, layer.head_norm, heads, own, nullptr);
 }
 
 void TitansCommit(const TitansLayer& layer, TitansUse use, int64_t position, const float* node,

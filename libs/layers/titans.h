@@ -125,16 +125,26 @@ bool TitansBlockDue(const TitansShape& shape, int64_t position, const float* rin
 void TitansPutBlock(const TitansShape& shape, const float* k, const float* v, float* ring);
 // 3. What the token brings along, for attention, descendants and commit. Touches no state.
 int64_t TitansNodeFloats(const TitansShape& shape);
-void TitansPrepare(const TitansLayer& layer, int64_t position, const float* memory, const float* in,
-                   const float* gates, float* node);
-//    Leaves in the node the squared gradients that TitansCommit would else compute for its
-//    surprise. Not for kReadOnly.
-void TitansGauge(const TitansShape& shape, const float* memory, float* node);
-// 4. y [width] of a node whose n_path ancestors, the first one at base = position - n_path, are not
-//    committed: path[i] is the ancestor at base + i. base and position lie in one block of 16 (a
-//    verify window never crosses one, DESIGN D20). Touches no state; n_path = 0 is the plain step.
-void TitansAttend(const TitansLayer& layer, int64_t position, const float* ring,
-                  const float* const* path, int n_path, const float* node, float* y);
+void TitansPrepare(const TitansLayer& layer, int64_t position, const float* in, const float* gates,
+                   float* node);
+// 4. What the heads of the key-value groups [first, first + count) of a prepared node read from the
+//    memory, into the node, and y [width] of these heads. Touches no state; threads may share out
+//    the groups. The n_path ancestors of the node, the first one at base = position - n_path, are
+//    prepared and not committed: path[i] is the ancestor at base + i. base and position lie in one
+//    block of 16 (a verify window never crosses one, DESIGN D20); n_path = 0 is the plain step.
+struct TitansQuery {
+  int64_t position = 0;
+  const float* in = nullptr;  // as for TitansPrepare
+  const float* memory = nullptr;
+  const float* ring = nullptr;
+  const float* const* path = nullptr;
+  int n_path = 0;
+  // Leaves in the node the squared gradients that TitansCommit would else compute for its surprise:
+  // of all groups or of none. Not for kReadOnly.
+  bool gauge = false;
+};
+void TitansAttend(const TitansLayer& layer, const TitansQuery& query, int first, int count,
+                  float* node, float* y);
 // 5. Makes the node part of the stream. kReadOnly: memory may be null.
 void TitansCommit(const TitansLayer& layer, TitansUse use, int64_t position, const float* node,
                   float* memory, float* ring);
@@ -154,8 +164,9 @@ void TitansStep(const TitansLayer& layer, TitansUse use, int64_t position, const
     project_kv(static_cast<const float*>(block), k, v);
     TitansPutBlock(layer.shape, k, v, ring);
   }
-  TitansPrepare(layer, position, memory, in, gates, node);
-  TitansAttend(layer, position, ring, nullptr, 0, node, y);
+  TitansPrepare(layer, position, in, gates, node);
+  TitansAttend(layer, {.position = position, .in = in, .memory = memory, .ring = ring}, 0,
+               layer.shape.kv_heads, node, y);
   TitansCommit(layer, use, position, node, memory, ring);
 }
 

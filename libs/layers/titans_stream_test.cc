@@ -127,10 +127,17 @@ TEST(TitansTreeTest, NodesEqualTheStepsOfTheirPathBitForBitAndLeaveTheStateAlone
         const int depth = static_cast<int>(paths[i].size());
         std::vector<const float*> ancestors;
         for (const int a : paths[i]) ancestors.push_back(records[a].data());
-        TitansPrepare(layer, start + depth, tree.memory(), &in[i * s.in_width()],
-                      &gates[i * 3 * s.n_heads], records[i].data());
-        TitansAttend(layer, start + depth, tree.ring(), ancestors.data(), depth, records[i].data(),
-                     y[i].data());
+        const float* own = &in[i * s.in_width()];
+        TitansPrepare(layer, start + depth, own, &gates[i * 3 * s.n_heads], records[i].data());
+        const TitansQuery query = {.position = start + depth,
+                                   .in = own,
+                                   .memory = tree.memory(),
+                                   .ring = tree.ring(),
+                                   .path = ancestors.data(),
+                                   .n_path = depth};
+        for (int kv = s.kv_heads - 1; kv >= 0; --kv) {
+          TitansAttend(layer, query, kv, 1, records[i].data(), y[i].data());
+        }
       }
       ExpectSame(tree.state(), before, "the state of a tree pass");
       for (int i = 0; i < nodes; ++i) {

@@ -18,6 +18,7 @@ namespace {
 
 // Guesses of speed that only decide whether other threads are woken.
 constexpr int64_t kHeadStepNs = 500;      // a step of one head of a recurrence
+constexpr int64_t kPrepareNs = 4'000;     // what a token brings to a Titans layer
 constexpr int64_t kHeadWriteNs = 10'000;  // a write of 16 tokens into one head's memory
 constexpr int64_t kSketchNs = 30'000;     // either end of a sketch's step
 constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
@@ -248,7 +249,7 @@ void LayerStep::AddBranch(const float* branch, int token) {
 }
 
 // Rows of one stream and one window of 16 read the same memory and each other like the nodes of a
-// tree, so threads share them out; windows of a stream go one after the other.
+// tree, so threads share out them and their heads; windows of a stream go one after the other.
 void LayerStep::TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows) {
   ProjectIn(w.w_in, w.w_gates, 3 * w.layer.shape.n_heads, static_cast<int>(rows.size()));
   for (size_t begin = 0; begin < rows.size();) {
@@ -272,25 +273,32 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
   for (int64_t i = 0; i < n; ++i) {
     if (first_of_stream(i)) BeginTitans(w, rows[size_t(i)].at, rows[size_t(i)].position);
   }
-  const int64_t cost_ns = n * shape.n_heads * kHeadStepNs;
-  ParallelRange(exec_, n, cost_ns, [&](int64_t begin, int64_t end) {
+  const auto in = [&](int64_t i) { return projected_.data() + (first_row + i) * shape.in_width(); };
+  ParallelRange(exec_, n, n * kPrepareNs, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = first_row + i;
-      TitansPrepare(w.layer, rows[size_t(i)].position, rows[size_t(i)].at.memory,
-                    projected_.data() + row * shape.in_width(),
-                    gates_.data() + row * 3 * shape.n_heads, node(i));
-      if (rows[size_t(i)].at.use == TitansUse::kReadOnly) continue;
-      TitansGauge(shape, rows[size_t(i)].at.memory, node(i));
+      TitansPrepare(w.layer, rows[size_t(i)].position, in(i),
+                    gates_.data() + (first_row + i) * 3 * shape.n_heads, node(i));
     }
   });
-  ParallelRange(exec_, n, cost_ns, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+  const int64_t groups = shape.kv_heads, cost_ns = n * shape.n_heads * kTitansHeadNs;
+  ParallelRange(exec_, n * groups, cost_ns, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t i = begin / groups, group = begin % groups;
+      const int64_t count = std::min(groups - group, end - begin);
+      begin += count;
       int64_t first = i;
       while (!first_of_stream(first)) --first;
       const float* path[kTitansChunk];
       for (int64_t j = first; j < i; ++j) path[j - first] = node(j);
-      TitansAttend(w.layer, rows[size_t(i)].position, rows[size_t(i)].at.state, path,
-                   static_cast<int>(i - first), node(i),
+      const LayerState& at = rows[size_t(i)].at;
+      const TitansQuery query = {.position = rows[size_t(i)].position,
+                                 .in = in(i),
+                                 .memory = at.memory,
+                                 .ring = at.state,
+                                 .path = path,
+                                 .n_path = static_cast<int>(i - first),
+                                 .gauge = at.use != TitansUse::kReadOnly};
+      TitansAttend(w.layer, query, static_cast<int>(group), static_cast<int>(count), node(i),
                    mixed_.data() + (first_row + i) * shape.width());
     }
   });

@@ -71,6 +71,10 @@ class LayerStep {
   GateSums& gate_sums() { return gate_sums_; }
 
  private:
+  // A guess that only decides whether other threads are woken: what a head of a Titans layer reads
+  // from memory and ring.
+  static constexpr int64_t kTitansHeadNs = 4'000;
+
   // From the normalised rows that linear_ holds to what mixed_ holds, before the output projection.
   void GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const LayerRow> rows);
   void DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first, int count);

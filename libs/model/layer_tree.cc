@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/parallel_range.h"
 #include "layers/gated_delta.h"
 #include "layers/mlstm.h"
 #include "layers/short_conv.h"
@@ -129,18 +130,28 @@ void LayerStep::TitansTree(const TitansWeights& w, const TokenTree& tree, const 
   const int64_t floats = TitansNodeFloats(shape), first = positions[0];
   ProjectIn(w.w_in, w.w_gates, 3 * shape.n_heads, tree.n_nodes());
   BeginTitans(w, at, first);
+  const auto in = [&](int i) { return projected_.data() + int64_t{i} * shape.in_width(); };
   for (int i = 0; i < tree.n_nodes(); ++i) {
-    int8_t path[kTreeNodesMax];
-    const float* ancestors[kTreeNodesMax];
-    const int n_path = tree.Path(i, path) - 1;
-    for (int j = 0; j < n_path; ++j) ancestors[j] = record + path[j] * floats;
-    float* node = record + i * floats;
-    TitansPrepare(w.layer, positions[i], at.memory,
-                  projected_.data() + int64_t{i} * shape.in_width(),
-                  gates_.data() + int64_t{i} * 3 * shape.n_heads, node);
-    TitansAttend(w.layer, positions[i], at.state, ancestors, n_path, node,
-                 mixed_.data() + int64_t{i} * shape.width());
+    TitansPrepare(w.layer, positions[i], in(i), gates_.data() + int64_t{i} * 3 * shape.n_heads,
+                  record + i * floats);
   }
+  const int64_t cost_ns = int64_t{tree.n_nodes()} * shape.n_heads * kTitansHeadNs;
+  ParallelRange(exec_, shape.kv_heads, cost_ns, [&](int64_t begin, int64_t end) {
+    for (int i = 0; i < tree.n_nodes(); ++i) {
+      int8_t path[kTreeNodesMax];
+      const float* ancestors[kTreeNodesMax];
+      const int n_path = tree.Path(i, path) - 1;
+      for (int j = 0; j < n_path; ++j) ancestors[j] = record + path[j] * floats;
+      const TitansQuery query = {.position = positions[i],
+                                 .in = in(i),
+                                 .memory = at.memory,
+                                 .ring = at.state,
+                                 .path = ancestors,
+                                 .n_path = n_path};
+      TitansAttend(w.layer, query, static_cast<int>(begin), static_cast<int>(end - begin),
+                   record + i * floats, mixed_.data() + int64_t{i} * shape.width());
+    }
+  });
 }
 
 void LayerStep::CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf,
