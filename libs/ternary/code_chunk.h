@@ -47,7 +47,8 @@ struct CodeChunk {
 // 64 bytes.
 struct CodeKernels {
   int most_row_tiles;
-  // Most tokens for which two-bit codes are best taken as they are; 0 for never, and none above.
+  // Most tokens of a call for which two-bit codes are best taken as they are; 0 where product takes
+  // bytes only.
   int most_two_bit_tokens;
   void (*product)(const CodeChunk& chunk, const TokenGroup& tokens, float* total);
 };
