@@ -98,12 +98,7 @@ struct Base3 {
     }
 #else
     const auto dot = [q, sums](const uint8_t* tile, int block) {
-      alignas(64) uint8_t codes[kBlockCodes];
-      BlockCodes(tile, block, codes);
-      const int32_t start = -sums[block];
-      I16 dots = {};
-      CodeDots<FromBytes, 1, 1>(codes, 0, q + block * kActBlock, 0, &start, &dots);
-      return dots;
+      return UnpackedDot<Base3>(tile, block, q + block * kActBlock, sums[block]);
     };
     for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, s, dot, y);
 #endif

@@ -41,9 +41,13 @@ CHIMERA_VEC int64_t SumOf(const Lanes& lanes) {
 // The loops are written for the assembler, with every chain in a register: compilers take equal
 // products together and put copies between them. With copies a processor that has two units for
 // products shows less than half of its peak.
-#if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
+#if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM) || \
+    defined(CHIMERA_DOT_NEON)
 
-#if defined(CHIMERA_DOT_ZMM)
+#if defined(CHIMERA_DOT_NEON)
+typedef int32_t Sums __attribute__((vector_size(16)));
+#define CHIMERA_PRODUCT(i) "sdot %[c" #i "].4s, %[a].16b, %[b].16b\n"
+#elif defined(CHIMERA_DOT_ZMM)
 typedef I16 Sums;
 #define CHIMERA_PRODUCT(i) "vpdpbusd %[b], %[a], %[c" #i "]\n"
 #elif defined(CHIMERA_ISA_avxvnni)
@@ -60,6 +64,15 @@ typedef int16_t Sums __attribute__((vector_size(32)));
   "vpaddw %[pairs], %[c" #i "], %[c" #i "]\n"
 #endif
 
+#if defined(CHIMERA_DOT_NEON)
+#define CHIMERA_VECTOR "w"
+#define CHIMERA_AGAIN "subs %[left], %[left], #1\nb.ne 1b\n"
+#else
+#define CHIMERA_VECTOR "v"
+#define CHIMERA_AGAIN "dec %[left]\njnz 1b\n"
+#endif
+#define CHIMERA_CHAIN(i) [c##i] "+" CHIMERA_VECTOR(c[i])
+
 int64_t Dot(int64_t rounds, int64_t* macs) {
   constexpr int kChains = 12;
   Sums c[kChains] = {};
@@ -73,12 +86,11 @@ int64_t Dot(int64_t rounds, int64_t* macs) {
         "1:\n" CHIMERA_PRODUCT(0) CHIMERA_PRODUCT(1) CHIMERA_PRODUCT(2) CHIMERA_PRODUCT(3)
             CHIMERA_PRODUCT(4) CHIMERA_PRODUCT(5) CHIMERA_PRODUCT(6) CHIMERA_PRODUCT(7)
                 CHIMERA_PRODUCT(8) CHIMERA_PRODUCT(9) CHIMERA_PRODUCT(10) CHIMERA_PRODUCT(11)
-        "dec %[left]\n"
-        "jnz 1b\n"
-        : [c0] "+v"(c[0]), [c1] "+v"(c[1]), [c2] "+v"(c[2]), [c3] "+v"(c[3]), [c4] "+v"(c[4]),
-          [c5] "+v"(c[5]), [c6] "+v"(c[6]), [c7] "+v"(c[7]), [c8] "+v"(c[8]), [c9] "+v"(c[9]),
-          [c10] "+v"(c[10]), [c11] "+v"(c[11]), [left] "+r"(left), [pairs] "+v"(pairs)
-        : [a] "v"(a), [b] "v"(b)
+                    CHIMERA_AGAIN
+        : CHIMERA_CHAIN(0), CHIMERA_CHAIN(1), CHIMERA_CHAIN(2), CHIMERA_CHAIN(3), CHIMERA_CHAIN(4),
+          CHIMERA_CHAIN(5), CHIMERA_CHAIN(6), CHIMERA_CHAIN(7), CHIMERA_CHAIN(8), CHIMERA_CHAIN(9),
+          CHIMERA_CHAIN(10), CHIMERA_CHAIN(11), [left] "+r"(left), [pairs] "+" CHIMERA_VECTOR(pairs)
+        : [a] CHIMERA_VECTOR(a), [b] CHIMERA_VECTOR(b)
         : "cc");
   }
   *macs = rounds * kChains * static_cast<int64_t>(sizeof(Bytes));
@@ -88,36 +100,9 @@ int64_t Dot(int64_t rounds, int64_t* macs) {
 }
 
 #undef CHIMERA_PRODUCT
-
-#elif defined(CHIMERA_DOT_NEON)
-
-#define CHIMERA_PRODUCT(i) "sdot %[c" #i "].4s, %[a].16b, %[b].16b\n"
-
-int64_t Dot(int64_t rounds, int64_t* macs) {
-  constexpr int kChains = 12;
-  int32x4_t c[kChains] = {};
-  const int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(-5);
-  if (rounds > 0) {
-    int64_t left = rounds;
-    __asm__ volatile(
-        "1:\n" CHIMERA_PRODUCT(0) CHIMERA_PRODUCT(1) CHIMERA_PRODUCT(2) CHIMERA_PRODUCT(3)
-            CHIMERA_PRODUCT(4) CHIMERA_PRODUCT(5) CHIMERA_PRODUCT(6) CHIMERA_PRODUCT(7)
-                CHIMERA_PRODUCT(8) CHIMERA_PRODUCT(9) CHIMERA_PRODUCT(10) CHIMERA_PRODUCT(11)
-        "subs %[left], %[left], #1\n"
-        "b.ne 1b\n"
-        : [c0] "+w"(c[0]), [c1] "+w"(c[1]), [c2] "+w"(c[2]), [c3] "+w"(c[3]), [c4] "+w"(c[4]),
-          [c5] "+w"(c[5]), [c6] "+w"(c[6]), [c7] "+w"(c[7]), [c8] "+w"(c[8]), [c9] "+w"(c[9]),
-          [c10] "+w"(c[10]), [c11] "+w"(c[11]), [left] "+r"(left)
-        : [a] "w"(a), [b] "w"(b)
-        : "cc");
-  }
-  *macs = rounds * kChains * 16;
-  int64_t sum = 0;
-  for (const int32x4_t& chain : c) sum += vaddlvq_s32(chain);
-  return sum;
-}
-
-#undef CHIMERA_PRODUCT
+#undef CHIMERA_VECTOR
+#undef CHIMERA_AGAIN
+#undef CHIMERA_CHAIN
 
 #else
 

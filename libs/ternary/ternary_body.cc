@@ -95,25 +95,22 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
 struct TwoBit {
   static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                        const float* s, const int32_t* sums, float* y) {
-    const auto dot = [q, sums](const uint8_t* codes, int block) {
-      codes += int64_t{block} * kTwoBitBlockBytes;
-      AskFor(codes);
+    const auto dot = [q, sums](const uint8_t* tile, int block) {
 #if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
+      const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
+      AskFor(codes);
       return OneDot(codes, q + block * kActBlock, sums[block]);
 #else
-      alignas(64) uint8_t bytes[kBlockCodes];
-      UnpackBlock(codes, bytes);
-      const int32_t start = -sums[block];
-      I16 dots = {};
-      CodeDots<FromBytes, 1, 1>(bytes, 0, q + block * kActBlock, 0, &start, &dots);
-      return dots;
+      return UnpackedDot<TwoBit>(tile, block, q + block * kActBlock, sums[block]);
 #endif
     };
     for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, s, dot, y);
   }
 
-  CHIMERA_VEC void UnpackBlock(const uint8_t* packed, uint8_t* codes) {
-    for (int tile = 0; tile < 4; ++tile, packed += 64) {
+  static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {
+    const uint8_t* packed = tile + int64_t{block} * kTwoBitBlockBytes;
+    for (int line = 0; line < n * kTwoBitBlockBytes; line += 64, packed += 64) {
+      if (line % kTwoBitBlockBytes == 0) AskFor(packed);
       Lines v;
       std::memcpy(&v, packed, sizeof(v));
 #pragma GCC unroll 4
@@ -121,14 +118,6 @@ struct TwoBit {
         const Lines code = v >> 2 * j & 0x0303030303030303;
         std::memcpy(codes, &code, sizeof(code));
       }
-    }
-  }
-
-  static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {
-    for (int b = block; b < block + n; ++b, codes += kBlockCodes) {
-      const uint8_t* packed = tile + int64_t{b} * kTwoBitBlockBytes;
-      AskFor(packed);
-      UnpackBlock(packed, codes);
     }
   }
 };

@@ -1,6 +1,7 @@
 // The product of row tiles with int8 activations, whatever packs the trits: the loops over tiles,
-// blocks and tokens. One token takes the packed codes as they come from memory. More tokens share
-// codes unpacked to bytes, some blocks of two row tiles at a time. A packing gives:
+// blocks and tokens. One token takes the packed codes as they come from memory, and so may a few
+// with two-bit codes. More tokens share codes unpacked to bytes, some blocks of two row tiles at a
+// time. A packing gives:
 //   struct Packing {
 //     // The products of one token.
 //     static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
@@ -47,6 +48,17 @@ CHIMERA_VEC void OneTile(const TernaryView& w, int tile, const float* s, const D
   }
   const int row = tile * kRowTile;
   StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));
+}
+
+// The exact sums of t * q over a block for one token, where a packing has no better way.
+template <typename Packing>
+CHIMERA_VEC I16 UnpackedDot(const uint8_t* tile, int block, const int8_t* q, int32_t sum) {
+  alignas(64) uint8_t codes[kBlockCodes];
+  Packing::Unpack(tile, block, 1, codes);
+  const int32_t start = -sum;
+  I16 dots = {};
+  CodeDots<FromBytes, 1, 1>(codes, 0, q, 0, &start, &dots);
+  return dots;
 }
 
 // The tokens of a pass.
