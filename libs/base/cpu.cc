@@ -57,6 +57,20 @@ Isa LoweredIsa() {
   return best;
 }
 
+// The family of an AMD processor; 0 of others.
+unsigned AmdFamily() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kAuth = 0x68747541, kEnti = 0x69746e65, kCamd = 0x444d4163;
+  if (__get_cpuid(0, &eax, &ebx, &ecx, &edx) == 0) return 0;
+  if (ebx != kAuth || edx != kEnti || ecx != kCamd) return 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0;
+  return ((eax >> 8) & 15) + ((eax >> 20) & 255);
+#else
+  return 0;
+#endif
+}
+
 }  // namespace
 
 Isa BestIsa() {
@@ -100,6 +114,17 @@ bool HasVbmi() {
 #else
   return false;
 #endif
+}
+
+bool HasPortsBesideProducts() {
+  static const bool has = AmdFamily() != 0;
+  return has;
+}
+
+bool ReadsAheadInPages() {
+  constexpr unsigned kZen5 = 0x1a;
+  static const bool reads = AmdFamily() >= kZen5;
+  return reads;
 }
 
 bool HasAmxInt8() {

@@ -33,6 +33,14 @@ bool HasVexVnni();
 // Byte lookups of AVX-512 VBMI, which kAvx512 does not promise. False below that level.
 bool HasVbmi();
 
+// Whether products of 512 bits leave ports to other vector operations, as on AMD's processors.
+// Elsewhere both share two ports, and what is unpacked beside products costs their time.
+bool HasPortsBesideProducts();
+
+// Whether the processor itself keeps ahead of a read within a small page, so that asking for every
+// line is slower than asking for the first of each page: Zen 5 and what follows it.
+bool ReadsAheadInPages();
+
 // AMX int8 tiles, granted by the kernel to this process (asked once, on first call). Thread-safe.
 bool HasAmxInt8();
 

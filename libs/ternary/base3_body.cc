@@ -119,7 +119,7 @@ void Base3Gemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
 }  // namespace
 
 extern const TernaryKernels kBase3Kernels;
-const TernaryKernels kBase3Kernels = {Base3Gemm};
+const TernaryKernels kBase3Kernels = {Base3Gemm, Base3Gemm};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

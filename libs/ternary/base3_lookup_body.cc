@@ -138,7 +138,7 @@ void LookupGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens
 }  // namespace
 
 extern const TernaryKernels kBase3Kernels;
-const TernaryKernels kBase3Kernels = {LookupGemm};
+const TernaryKernels kBase3Kernels = {LookupGemm, LookupGemm};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

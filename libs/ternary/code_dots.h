@@ -38,38 +38,42 @@ struct FromTwoBits {
   }
 };
 
-// The words of a token serve both tiles: with one tile, loads and instructions are the limit.
+// The words of a token serve all tiles: with one tile, loads and instructions are the limit.
 template <typename Codes, int R, int T>
 CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t tile_bytes, const int8_t* q, int64_t cols,
                           const int32_t* start, I16* dots) {
+  const uint8_t* tile[R];
   const int8_t* token[T];
   __m512i acc[R][T];
+#pragma GCC unroll 3
+  for (int r = 0; r < R; ++r) {
+    tile[r] = codes + r * tile_bytes;
+    KeepInRegister(&tile[r]);
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < T; ++i) {
     token[i] = q + i * cols;
     KeepInRegister(&token[i]);
-#pragma GCC unroll 2
+#pragma GCC unroll 3
     for (int r = 0; r < R; ++r) acc[r][i] = _mm512_set1_epi32(start[i]);
   }
 #pragma GCC unroll 16
   for (int k = 0; k < kQuads; ++k) {
     __m512i code[R];
-#pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) {
-      code[r] = Codes::Quad(codes + r * tile_bytes, k);
-    }
+#pragma GCC unroll 3
+    for (int r = 0; r < R; ++r) code[r] = Codes::Quad(tile[r], k);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
       if constexpr (R == 1) {
         acc[0][i] = AddProducts(acc[0][i], code[0], token[i] + 4 * k);
       } else {
         const __m512i word = _mm512_set1_epi32(LoadWord(token[i] + 4 * k));
-#pragma GCC unroll 2
+#pragma GCC unroll 3
         for (int r = 0; r < R; ++r) acc[r][i] = _mm512_dpbusd_epi32(acc[r][i], code[r], word);
       }
     }
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) dots[r * T + i] = (I16)acc[r][i];

@@ -193,6 +193,7 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
   const int64_t tile_bytes = int64_t{blocks} * Code<Bits>::kBlockBytes;
   const uint8_t* codes = w.codes + first * Code<Bits>::kBlockBytes;
   const uint16_t* scales = w.scales + first * kRowTile;
+  const LineHints hints;
 #pragma GCC unroll 16
   for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
@@ -203,7 +204,11 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 12
         for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) {
-          Prefetch(block + r * tile_bytes + line);
+          if constexpr (R == 1) {
+            Prefetch(block + line, hints);
+          } else {
+            Prefetch(block + r * tile_bytes + line);
+          }
         }
       }
     }

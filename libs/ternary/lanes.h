@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/cpu.h"
 #include "tensor/vec.h"
 
 #if defined(__x86_64__)
@@ -54,12 +55,31 @@ CHIMERA_VEC __m512i AddProducts(__m512i sums, __m512i code, const int8_t* word) 
 #endif
 
 // Stops the compiler from folding a pointer into many addresses that do not fit the registers.
-CHIMERA_VEC void KeepInRegister(const int8_t** p) { __asm__("" : "+r"(*p)); }
+template <typename Value>
+CHIMERA_VEC void KeepInRegister(const Value** p) {
+  __asm__("" : "+r"(*p));
+}
 
-// Asks for the line that a pass over weights reads in 64 lines: the processor's own prefetching
-// ends at every small page. An address beyond the end is fine.
-inline constexpr int kPrefetchBytes = 4096;
-CHIMERA_VEC void Prefetch(const uint8_t* p) { __builtin_prefetch(p + kPrefetchBytes); }
+// Stops it from keeping vectors in registers that others need more.
+CHIMERA_VEC void KeepInMemory(const F16* p) { __asm__ volatile("" : : "r"(p) : "memory"); }
+
+// A pass over weights asks for the line it reads in 64 lines: the processor's own prefetching ends
+// at every small page. An address beyond the end is fine.
+inline constexpr int kPageBytes = 4096;
+CHIMERA_VEC void Prefetch(const uint8_t* p) { __builtin_prefetch(p + kPageBytes); }
+
+// The same for one stream of lines. Where the processor keeps ahead within pages it needs the first
+// line of each only, and more are in its way.
+struct LineHints {
+  LineHints()
+      : skipped(ReadsAheadInPages() ? kPageBytes - 64 : 0),
+        bytes(ReadsAheadInPages() ? 2 * kPageBytes : kPageBytes) {}
+  uintptr_t skipped;  // bits of an address that are zero where a line is asked for
+  int64_t bytes;
+};
+CHIMERA_VEC void Prefetch(const uint8_t* p, const LineHints& hints) {
+  if ((reinterpret_cast<uintptr_t>(p) & hints.skipped) == 0) __builtin_prefetch(p + hints.bytes);
+}
 
 // LoadN and StoreN go through memcpy of a variable length; whole tiles must not.
 CHIMERA_VEC F16 LoadRows(const float* p, int n) { return n == 16 ? Load(p) : LoadN(p, n); }

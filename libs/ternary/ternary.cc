@@ -95,7 +95,7 @@ const TernaryKernels& Base3Lookup() {
 #if defined(__x86_64__)
   return vbmi::kBase3Kernels;
 #else
-  static constexpr TernaryKernels kNone = {nullptr};
+  static constexpr TernaryKernels kNone = {nullptr, nullptr};
   return kNone;
 #endif
 }
@@ -111,10 +111,13 @@ const QuantizeKernels& Quantize() {
 const TernaryKernels& BestBase3() {
   return HasVbmi() ? Base3Lookup() : TernaryFor(BestIsa(), TritPacking::kBase3);
 }
-const TernaryKernels& Ternary(TritPacking packing) {
-  static const TernaryKernels* const best[] = {&TernaryFor(BestIsa(), TritPacking::kTwoBit),
-                                               &BestBase3()};
-  return *best[static_cast<size_t>(packing)];
+TernaryGemmFunction* GemmHere(const TernaryKernels& kernels) {
+  return HasPortsBesideProducts() ? kernels.gemm_beside : kernels.gemm;
+}
+TernaryGemmFunction* BestGemm(TritPacking packing) {
+  static TernaryGemmFunction* const best[] = {GemmHere(TernaryFor(BestIsa(), TritPacking::kTwoBit)),
+                                              GemmHere(BestBase3())};
+  return best[static_cast<size_t>(packing)];
 }
 const Int8Kernels& Int8() {
   static const Int8Kernels& best = Int8For(BestIsa());
@@ -186,7 +189,7 @@ void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_
                  const float* s, const int32_t* sums, float* y) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  Ternary(w.packing).gemm(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
+  BestGemm(w.packing)(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
 }
 
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
@@ -198,8 +201,8 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   const int64_t done = tiled, blocks = w.cols / kActBlock;
   if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
   if (tiled == n_tokens) return;
-  Ternary(w.packing).gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
-                          s + done * blocks, sums + done * blocks, y + done * ldy, ldy);
+  BestGemm(w.packing)(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
+                      s + done * blocks, sums + done * blocks, y + done * ldy, ldy);
 }
 
 void QuantizeInt8Rows(const float* w, int rows, int cols, int8_t* q, float* scale, int tile_begin,

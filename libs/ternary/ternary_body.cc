@@ -5,16 +5,16 @@
 namespace chimera {
 namespace CHIMERA_ISA {
 
-extern const CodeKernels kCodeKernels;
+extern const CodeKernels kCodeKernels, kCodeKernelsBeside;
 
 namespace {
 
 typedef uint64_t Lines __attribute__((vector_size(64)));
 
 // Asks for a block of codes ahead.
-CHIMERA_VEC void AskFor(const uint8_t* codes) {
+CHIMERA_VEC void AskFor(const uint8_t* codes, const LineHints& hints) {
 #pragma GCC unroll 4
-  for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line);
+  for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line, hints);
 }
 
 // Sums of t * q over a block for one token; `sum` is that of q.
@@ -95,12 +95,14 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
 struct TwoBit {
   static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                        const float* s, const int32_t* sums, float* y) {
-    const auto dot = [q, sums](const uint8_t* tile, int block) {
+    const LineHints hints;
+    const auto dot = [q, sums, hints](const uint8_t* tile, int block) {
 #if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
       const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
-      AskFor(codes);
+      AskFor(codes, hints);
       return OneDot(codes, q + block * kActBlock, sums[block]);
 #else
+      (void)hints;
       return UnpackedDot<TwoBit>(tile, block, q + block * kActBlock, sums[block]);
 #endif
     };
@@ -110,7 +112,7 @@ struct TwoBit {
   static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {
     const uint8_t* packed = tile + int64_t{block} * kTwoBitBlockBytes;
     for (int line = 0; line < n * kTwoBitBlockBytes; line += 64, packed += 64) {
-      if (line % kTwoBitBlockBytes == 0) AskFor(packed);
+      Prefetch(packed);
       Lines v;
       std::memcpy(&v, packed, sizeof(v));
 #pragma GCC unroll 4
@@ -127,10 +129,15 @@ void TwoBitGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens
   Gemm<TwoBit>(kCodeKernels, w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
 }
 
+void TwoBitGemmBeside(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
+                      const int8_t* q, const float* s, const int32_t* sums, float* y, int64_t ldy) {
+  Gemm<TwoBit>(kCodeKernelsBeside, w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
+}
+
 }  // namespace
 
 extern const TernaryKernels kTernaryKernels;
-const TernaryKernels kTernaryKernels = {TwoBitGemm};
+const TernaryKernels kTernaryKernels = {TwoBitGemm, TwoBitGemmBeside};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -29,9 +29,12 @@ struct QuantizeKernels {
 
 // Products; one token is a GEMM of one (ternary_body.cc, base3_body.cc,
 // int8_body.cc).
+using TernaryGemmFunction = void(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
+                                 const int8_t* q, const float* s, const int32_t* sums, float* y,
+                                 int64_t ldy);
 struct TernaryKernels {
-  void (*gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
-               const float* s, const int32_t* sums, float* y, int64_t ldy);
+  TernaryGemmFunction* gemm;
+  TernaryGemmFunction* gemm_beside;  // for processors with HasPortsBesideProducts()
 };
 struct Int8Kernels {
   void (*gemm)(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,

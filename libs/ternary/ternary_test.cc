@@ -107,9 +107,11 @@ void CheckProducts(const Problem& p) {
                             " tokens " + std::to_string(p.n);
   for (Isa isa : Isas()) {
     std::vector<float> y(size, kGuard);
-    TernaryFor(isa).gemm(p.ternary, 0, p.tiles(), p.n, p.q.data(), p.s.data(), p.sums.data(),
-                         y.data(), ldy);
-    ExpectSame(want, y, p.rows(), ldy, std::string("ternary ") + IsaName(isa) + " " + shape);
+    for (TernaryGemmFunction* gemm : {TernaryFor(isa).gemm, TernaryFor(isa).gemm_beside}) {
+      std::fill(y.begin(), y.end(), kGuard);
+      gemm(p.ternary, 0, p.tiles(), p.n, p.q.data(), p.s.data(), p.sums.data(), y.data(), ldy);
+      ExpectSame(want, y, p.rows(), ldy, std::string("ternary ") + IsaName(isa) + " " + shape);
+    }
     std::fill(y.begin(), y.end(), kGuard);
     Int8For(isa).gemm(p.int8, 0, p.tiles(), p.n, p.q.data(), p.s.data(), y.data(), ldy);
     ExpectSame(want8, y, p.rows(), ldy, std::string("int8 ") + IsaName(isa) + " " + shape);

@@ -1,6 +1,6 @@
 // The product of row tiles with int8 activations, whatever packs the trits: the loops over tiles,
-// blocks and tokens. One token takes the packed codes as they come from memory, and so may a few
-// with two-bit codes. More tokens share codes unpacked to bytes, some blocks of two row tiles at a
+// blocks and tokens. One token takes the packed codes as they come from memory, and so may more
+// with two-bit codes. Others share codes unpacked to bytes, some blocks of a few row tiles at a
 // time. A packing gives:
 //   struct Packing {
 //     // The products of one token.
@@ -84,9 +84,9 @@ CHIMERA_VEC void GatherScales(const Job& job, int first, int last, int span, Tok
   }
 }
 
-// Running totals of two row tiles and the tokens of a pass; beyond a span they wait in y.
+// Running totals of a few row tiles and the tokens of a pass; beyond a span they wait in y.
 struct alignas(64) Totals {
-  float at[kMostTokens / kTokens][2 * kTokens * kRowTile];
+  float at[kMostTokens / kTokens][kMostRowTiles * kTokens * kRowTile];
 };
 
 CHIMERA_VEC float* TotalOf(Totals* totals, int token, int row_tile) {
@@ -94,56 +94,78 @@ CHIMERA_VEC float* TotalOf(Totals* totals, int token, int row_tile) {
 }
 
 // Blocks [first, last) of row_tiles tiles.
-template <typename Packing>
-void SpanOfTiles(const CodeKernels& kernels, const Job& job, int tile, int row_tiles, int first,
-                 int last, int span, const TokenScales* scales) {
-  alignas(64) uint8_t bytes[2 * kChunkBytes];
-  Totals totals;
-  const TernaryView& w = job.w;
-  for (int t = 0; t < job.n_tokens && first > 0; ++t) {
-    for (int r = 0; r < row_tiles; ++r) {
-      const int row = (tile + r) * kRowTile;
-      Store(TotalOf(&totals, t, r),
-            LoadRows(job.y + t * job.ldy + row, Smaller(kRowTile, w.rows - row)));
+struct Span {
+  int tile;
+  int row_tiles;
+  int first;
+  int last;
+};
+
+// Totals begin with what y holds, or with -0: -0 + x is x, bit for bit. The lines of y, of as many
+// pages as there are tokens, are asked for long before they are written.
+CHIMERA_VEC void BeginTotals(const Job& job, const Span& span, Totals* totals) {
+  for (int t = 0; t < job.n_tokens; ++t) {
+    for (int r = 0; r < span.row_tiles; ++r) {
+      const int row = (span.tile + r) * kRowTile;
+      const float* y = job.y + t * job.ldy + row;
+      if (span.first > 0) {
+        Store(TotalOf(totals, t, r), LoadRows(y, Smaller(kRowTile, job.w.rows - row)));
+      } else {
+        if (job.n_tokens > kTokens) __builtin_prefetch(y, 1);
+        Store(TotalOf(totals, t, r), Splat(-0.0f));
+      }
     }
   }
+}
+
+CHIMERA_VEC void StoreTotals(const Job& job, const Span& span, Totals* totals) {
+  for (int t = 0; t < job.n_tokens; ++t) {
+    for (int r = 0; r < span.row_tiles; ++r) {
+      const int row = (span.tile + r) * kRowTile;
+      StoreRows(job.y + t * job.ldy + row, Load(TotalOf(totals, t, r)),
+                Smaller(kRowTile, job.w.rows - row));
+    }
+  }
+}
+
+// scales: GatherScales of blocks [span.first, span.first + scale_blocks).
+template <typename Packing>
+void SpanOfTiles(const CodeKernels& kernels, const Job& job, const Span& span, bool two_bit,
+                 int scale_blocks, const TokenScales* scales) {
+  alignas(64) uint8_t bytes[kMostRowTiles * kChunkBytes];
+  Totals totals;
+  BeginTotals(job, span, &totals);
+  const TernaryView& w = job.w;
   const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   const int64_t tile_scales = int64_t{WeightGroups(w.cols)} * kRowTile;
-  const uint8_t* codes = w.codes + tile * tile_bytes;
-  const bool two_bit =
-      w.packing == TritPacking::kTwoBit && job.n_tokens <= kernels.most_two_bit_tokens;
-  const int step = two_bit ? last - first : kChunkBlocks;
-  for (int b = first; b < last; b += step) {
-    CodeChunk chunk = {.row_tiles = row_tiles,
-                       .blocks = Smaller(step, last - b),
+  const uint8_t* codes = w.codes + span.tile * tile_bytes;
+  const int step = two_bit ? span.last - span.first : kChunkBlocks;
+  for (int b = span.first; b < span.last; b += step) {
+    CodeChunk chunk = {.row_tiles = span.row_tiles,
+                       .blocks = Smaller(step, span.last - b),
                        .codes = bytes,
                        .tile_bytes = kChunkBytes,
-                       .scales = w.scales + tile * tile_scales + b / 2 * kRowTile,
+                       .scales = w.scales + span.tile * tile_scales + b / 2 * kRowTile,
                        .tile_scales = tile_scales,
-                       .two_bit = two_bit,
-                       .fresh = b == 0};
+                       .two_bit = two_bit};
     if (two_bit) {
       chunk.codes = codes + int64_t{b} * kTwoBitBlockBytes;
       chunk.tile_bytes = tile_bytes;
     } else {
-      for (int r = 0; r < row_tiles; ++r) {
+      for (int r = 0; r < span.row_tiles; ++r) {
         Packing::Unpack(codes + r * tile_bytes, b, chunk.blocks, bytes + r * kChunkBytes);
       }
     }
     for (int t = 0; t < job.n_tokens; t += kTokens) {
-      const TokenGroup in = {Smaller(kTokens, job.n_tokens - t),
-                             job.q + int64_t{t} * w.cols + b * kActBlock, w.cols,
-                             scales + (t / kTokens * span + b - first)};
+      const TokenGroup in = {.n = Smaller(kTokens, job.n_tokens - t),
+                             .q = job.q + int64_t{t} * w.cols + b * kActBlock,
+                             .cols = w.cols,
+                             .scales = scales + (t / kTokens * scale_blocks + b - span.first),
+                             .last = t + kTokens >= job.n_tokens};
       kernels.product(chunk, in, totals.at[t / kTokens]);
     }
   }
-  for (int t = 0; t < job.n_tokens; ++t) {
-    for (int r = 0; r < row_tiles; ++r) {
-      const int row = (tile + r) * kRowTile;
-      StoreRows(job.y + t * job.ldy + row, Load(TotalOf(&totals, t, r)),
-                Smaller(kRowTile, w.rows - row));
-    }
-  }
+  StoreTotals(job, span, &totals);
 }
 
 template <typename Packing>
@@ -166,14 +188,19 @@ void Gemm(const CodeKernels& kernels, const TernaryView& w, int tile_begin, int 
                      .sums = sums + int64_t{t} * blocks,
                      .y = y + t * ldy,
                      .ldy = ldy};
+    const bool two_bit =
+        w.packing == TritPacking::kTwoBit && job.n_tokens <= kernels.most_two_bit_tokens;
+    const int row_tiles = job.n_tokens <= kTokens ? kernels.few_row_tiles
+                          : two_bit               ? kernels.two_bit_row_tiles
+                                                  : kernels.byte_row_tiles;
     const int groups = (job.n_tokens + kTokens - 1) / kTokens;
     const int span = kScaleBlocks / groups / kChunkBlocks * kChunkBlocks;
     for (int first = 0; first < blocks; first += span) {
       const int last = Smaller(blocks, first + span);
       GatherScales(job, first, last, span, scales);
-      for (int tile = tile_begin; tile < tile_end; tile += kernels.most_row_tiles) {
-        const int row_tiles = Smaller(kernels.most_row_tiles, tile_end - tile);
-        SpanOfTiles<Packing>(kernels, job, tile, row_tiles, first, last, span, scales);
+      for (int tile = tile_begin; tile < tile_end; tile += row_tiles) {
+        const Span of = {tile, Smaller(row_tiles, tile_end - tile), first, last};
+        SpanOfTiles<Packing>(kernels, job, of, two_bit, span, scales);
       }
     }
   }

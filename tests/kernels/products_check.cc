@@ -224,6 +224,10 @@ void CheckProducts(Check* check) {
                            y.data(), p.rows);
       check->Same("two-bit product", y, first);
       std::fill(y.begin(), y.end(), 0.0f);
+      TernaryFor(isa).gemm_beside(p.two_bit_view(), 0, tiles, n, p.q.data(), p.s.data(),
+                                  p.sums.data(), y.data(), p.rows);
+      check->Agree("two-bit product in the other shape", y, first);
+      std::fill(y.begin(), y.end(), 0.0f);
       TernaryFor(isa, TritPacking::kBase3)
           .gemm(p.base3_view(), 0, tiles, n, p.q.data(), p.s.data(), p.sums.data(), y.data(),
                 p.rows);
