@@ -22,9 +22,10 @@ template <int R, int T>
 constexpr bool kFitsRegisters = false;
 #endif
 
+static_assert(offsetof(TokenScales, start) == kTokens * sizeof(float));
+
 // What a product goes on by, in as few registers as can be: compilers keep the rest of them in
 // vector registers, whose ports the products need.
-static_assert(offsetof(TokenScales, start) == kTokens * sizeof(float));
 struct Cursor {
   const uint8_t* codes;
   const int8_t* q;
@@ -90,34 +91,14 @@ __attribute__((noinline)) void Product(const CodeChunk& chunk, const TokenGroup&
   }
 }
 
-// n tokens from `token` on.
-template <typename Codes, int R>
+// n <= T tokens from `token` on.
+template <typename Codes, int R, int T = kTokensAtOnce<R>>
 void ProductOfSome(const CodeChunk& chunk, const TokenGroup& in, int token, int n, int64_t ahead,
                    float* total) {
-  if constexpr (kTokensAtOnce < R >> 4) {
-    switch (n) {
-      case 5:
-        return Product<Codes, R, 5>(chunk, in, token, ahead, total);
-      case 6:
-        return Product<Codes, R, 6>(chunk, in, token, ahead, total);
-      case 7:
-        return Product<Codes, R, 7>(chunk, in, token, ahead, total);
-      case 8:
-        return Product<Codes, R, 8>(chunk, in, token, ahead, total);
-      default:
-        break;
-    }
+  if constexpr (T > 1) {
+    if (n < T) return ProductOfSome<Codes, R, T - 1>(chunk, in, token, n, ahead, total);
   }
-  switch (n) {
-    case 1:
-      return Product<Codes, R, 1>(chunk, in, token, ahead, total);
-    case 2:
-      return Product<Codes, R, 2>(chunk, in, token, ahead, total);
-    case 3:
-      return Product<Codes, R, 3>(chunk, in, token, ahead, total);
-    default:
-      return Product<Codes, R, 4>(chunk, in, token, ahead, total);
-  }
+  Product<Codes, R, T>(chunk, in, token, ahead, total);
 }
 
 // The last pass over the codes asks for the row tiles that follow: within its own, every tile would
