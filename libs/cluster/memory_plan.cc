@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "decode/knot.h"
+#include "layers/moe.h"
 #include "model/braid_state.h"
 #include "model/layout.h"
 #include "model/step.h"
@@ -12,8 +13,6 @@ namespace chimera {
 namespace {
 
 constexpr int64_t kMib = 1 << 20;
-// Steps and prompts of all streams have buffers of their own (cluster/pass_engine.h).
-constexpr int kSharedPasses = 2;
 
 bool IsExpert(const std::string& name) {
   return name.ends_with(".moe.w_in") || name.ends_with(".moe.w_out") ||
@@ -32,10 +31,9 @@ int64_t ExpertBytes(const ModelConfig& shape) {
 
 double Mib(int64_t bytes) { return static_cast<double>(bytes) / kMib; }
 
-}  // namespace
-
-int64_t StreamScratchBytes(const ModelConfig& shape) {
-  // The widest maps of a layer, experts one at a time.
+// Buffers of a pass of so many rows.
+int64_t PassBytes(const ModelConfig& shape, int rows) {
+  // The widest maps of a layer, experts apart.
   int64_t widest_out = 0, widest_in = 0;
   for (const TensorSpec& spec : ModelLayout(shape)) {
     if (!spec.name.starts_with("layers.") || IsExpert(spec.name)) continue;
@@ -44,11 +42,24 @@ int64_t StreamScratchBytes(const ModelConfig& shape) {
   }
   // Floats of a row: input and output of the network, feed and state of the loop, delta and branch
   // of a layer; then its widest projection and the widest input of a map.
-  const int64_t row = 6 * int64_t{shape.d_model} + widest_out + widest_in;
-  const int64_t vocab = shape.vocab_size;
+  int64_t row = 6 * int64_t{shape.d_model} + widest_out + widest_in;
+  if (shape.moe.n_routed > 0) {
+    // Of every pick: gate and up, hidden and its normalised form, output.
+    row += kMoePicks * (4 * int64_t{shape.moe.d_expert} + shape.d_model);
+  }
+  return 4 * rows * row;
+}
+
+// Logits, raw and transformed ones, ids, sort keys; the last tokens.
+int64_t LogitBytes(const ModelConfig& shape) {
   const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
-  // Logits, raw and transformed ones, ids, sort keys.
-  return 4 * (Stepper::kPrefillMax * row + 3 * vocab + vocab + 2 * vocab + recent);
+  return 4 * (6 * int64_t{shape.vocab_size} + recent);
+}
+
+}  // namespace
+
+int64_t StreamScratchBytes(const ModelConfig& shape) {
+  return PassBytes(shape, Stepper::kBatchMax) + LogitBytes(shape);
 }
 
 MemoryPlan PlanMemory(const Model& model, int max_streams) {
@@ -65,7 +76,10 @@ MemoryPlan PlanMemory(const Model& model, int max_streams) {
   add("ternary_weights", model.weight_bytes() - experts);
   add("moe_experts", experts);
   add("braid", max_streams * BraidState::Bytes(model.shape()));
-  add("activations", (max_streams + kSharedPasses) * StreamScratchBytes(model.shape()));
+  // The passes of steps and of prompts serve all streams (cluster/pass_engine.h).
+  add("activations", max_streams * StreamScratchBytes(model.shape()) +
+                         PassBytes(model.shape(), Stepper::kBatchMax) +
+                         PassBytes(model.shape(), Stepper::kPrefillMax));
   const size_t counted = plan.rows.size();
   for (const BudgetLabel& part : labels.parts) {
     const bool known = std::any_of(plan.rows.begin(), plan.rows.begin() + int64_t(counted),

@@ -20,15 +20,18 @@ void Add(const GateMeans& more, GateMeans* sum) {
 }  // namespace
 
 PassEngine::PassEngine(std::shared_ptr<const Model> model, ExecContext* exec)
-    : model_(std::move(model)), steps_(*model_, exec), prompts_(*model_, exec) {
+    : model_(std::move(model)),
+      steps_(*model_, exec),
+      prompts_(*model_, exec, Stepper::kPrefillMax) {
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  rows_.reserve(Stepper::kPrefillMax);
+  rows_.reserve(Stepper::kBatchMax);
   // Steps may run between a prompt's last layer and its head.
-  head_in_.resize(2 * Stepper::kPrefillMax * d_model);
+  constexpr size_t kWantedMax = Stepper::kBatchMax + kHeadRowsMax;
+  head_in_.resize(kWantedMax * d_model);
   head_out_.resize(kHeadRowsMax * vocab_size);
-  head_to_.reserve(2 * Stepper::kPrefillMax);
-  tile_jobs_.reserve(2 * Stepper::kPrefillMax);
+  head_to_.reserve(kWantedMax);
+  tile_jobs_.reserve(kWantedMax);
 }
 
 void PassEngine::RunSteps(std::span<PassJob* const> jobs) {
@@ -47,17 +50,19 @@ void PassEngine::RunSteps(std::span<PassJob* const> jobs) {
   RunHead();
 }
 
-void PassEngine::StartPrompt(PassJob* job, int begin, int rows_max) {
-  const int end = std::min(begin + rows_max, static_cast<int>(job->rows.size()));
-  CHIMERA_CHECK(!prompt_.has_value() && begin < end);
-  prompt_ = {job, begin, end};
-  prompts_.Start(job->rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+void PassEngine::StartPrompt(PassJob* job, int begin, int chunk_max) {
+  const int n = std::min(chunk_max, static_cast<int>(job->rows.size()) - begin);
+  CHIMERA_CHECK(!prompt_.has_value() && n > 0 && job->wanted.size() <= kHeadRowsMax);
+  const int taken = prompts_.Start(job->rows.subspan(size_t(begin), size_t(n)));
+  prompt_ = {job, begin, begin + taken};
 }
 
-bool PassEngine::AdvancePrompt() {
+bool PassEngine::AdvancePrompt(int rows_max) {
   Prompt& p = *prompt_;
+  slice_rows_ = 0;
   if (!p.layers_done) {
-    p.layers_done = prompts_.Advance();
+    p.layers_done = prompts_.Advance(rows_max);
+    slice_rows_ = prompts_.slice_rows();
     if (!p.layers_done) return false;
     Collect(p.job, p.begin, p.end, prompts_.Rows().data());
     Report(prompts_, 0, p.begin, p.end, p.job);

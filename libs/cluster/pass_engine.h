@@ -20,7 +20,8 @@ inline constexpr int kHeadRowsMax = 16;  // rows of one product with the head
 // Rows of one stream, in order, which its state moves on by. Borrowed until the job is done.
 struct PassJob {
   std::span<const Stepper::Row> rows;  // 1..kPrefillMax
-  std::span<const int> wanted;         // rows whose distribution is asked for, ascending
+  // Rows whose distribution is asked for, ascending: of a prompt at most kHeadRowsMax.
+  std::span<const int> wanted;
   // Mask-first: the tiles of the head that are evaluated for the one wanted row; empty: all.
   std::span<const int32_t> tiles;
   float* hidden = nullptr;     // [wanted][d_model], receives their normalised vectors
@@ -40,18 +41,17 @@ class PassEngine {
 
   const Model& model() const { return *model_; }
 
-  // All rows of all jobs in one pass: at most kPrefillMax.
+  // All rows of all jobs in one pass: at most kBatchMax.
   void RunSteps(std::span<PassJob* const> jobs);
 
-  // A prompt from its row `begin` on, at most rows_max rows; Advance runs one layer, or the head,
-  // and is true at the end of the chunk. Only one prompt is on its way at a time; Drop forgets it,
-  // and its state is lost.
-  void StartPrompt(PassJob* job, int begin, int rows_max);
-  bool AdvancePrompt();
+  // A prompt from its row `begin` on, at most chunk_max rows of it. Advance runs half a layer of
+  // the next rows, or the head, and is true at the end of the chunk. Only one prompt is on its way
+  // at a time; Drop forgets it, and its state is lost.
+  void StartPrompt(PassJob* job, int begin, int chunk_max);
+  bool AdvancePrompt(int rows_max);
   void DropPrompt() { prompt_.reset(); }
-  // Rows [begin, end) are those of the chunk.
-  int prompt_end() const { return prompt_->end; }
-  int prompt_rows() const { return prompt_->end - prompt_->begin; }
+  int prompt_end() const { return prompt_->end; }  // of the chunk's rows
+  int slice_rows() const { return slice_rows_; }   // of the last Advance; 0 for the head
 
   // Logits of hidden rows, [n][d_model] to [n][vocab_size].
   void Head(const float* hidden, int n, float* logits);
@@ -77,6 +77,7 @@ class PassEngine {
   Stepper prompts_;
   std::vector<Stepper::Row> rows_;
   std::optional<Prompt> prompt_;
+  int slice_rows_ = 0;
   // What RunHead computes: hidden rows side by side, and where their logits go.
   std::vector<float> head_in_, head_out_;
   std::vector<float*> head_to_;

@@ -14,7 +14,7 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kRegularsShare = 8;
 // Steps count as running so long after the last one, in passes.
 constexpr int64_t kQuietPasses = 4;
-constexpr int kPromptRowsMin = 8;
+constexpr int kSliceRowsMin = 8;
 
 int64_t Now() { return Clock::Real().NowNs(); }
 
@@ -35,8 +35,8 @@ class ABSL_SCOPED_LOCKABLE Unlocked {
 PassScheduler::PassScheduler(int threads, OnSteps on_steps)
     : exec_(threads), on_steps_(std::move(on_steps)) {
   // More waiters than this make the lists grow; none is ever refused.
-  batch_jobs_.reserve(Stepper::kPrefillMax);
-  for (auto* waiters : {&steps_, &prompts_, &batch_}) waiters->reserve(Stepper::kPrefillMax);
+  batch_jobs_.reserve(Stepper::kBatchMax);
+  for (auto* waiters : {&steps_, &prompts_, &batch_}) waiters->reserve(Stepper::kBatchMax);
 }
 
 std::shared_ptr<PassEngine> PassScheduler::EngineOf(const std::shared_ptr<const Model>& model) {
@@ -147,7 +147,7 @@ void PassScheduler::RunSteps() {
     const bool first = batch_.empty();
     const size_t more = waiter->job == nullptr ? 0 : waiter->job->rows.size();
     const bool fits = first || (engine != nullptr && waiter->engine == engine &&
-                                rows + more <= size_t{Stepper::kPrefillMax});
+                                rows + more <= size_t{Stepper::kBatchMax});
     if (!fits || (!first && GivesUp(waiter))) {
       ++it;
       continue;
@@ -175,12 +175,12 @@ void PassScheduler::RunSteps() {
   for (Waiter* waiter : batch_) Finish(waiter);
 }
 
-// Of a chunk: few enough that a slice fits what steps that run may lend, all when none run.
-int PassScheduler::PromptRows() const {
+// Few enough that the slice fits what steps that run may lend, all when none run.
+int PassScheduler::SliceRows() const {
   const bool quiet = steps_.empty() && Now() - steps_end_ns_ > kQuietPasses * steps_ns_;
   if (quiet || slice_row_ns_ == 0) return Stepper::kPrefillMax;
   const double rows = static_cast<double>(steps_ns_ / 2) / slice_row_ns_;
-  return std::clamp(static_cast<int>(rows), kPromptRowsMin, int{Stepper::kPrefillMax});
+  return std::clamp(static_cast<int>(rows), kSliceRowsMin, int{Stepper::kPrefillMax});
 }
 
 void PassScheduler::RunPromptSlice() {
@@ -191,18 +191,23 @@ void PassScheduler::RunPromptSlice() {
     Finish(waiter);
     return;
   }
-  if (!waiter->running) engine->StartPrompt(waiter->job, waiter->rows_done, PromptRows());
+  // Prompts take turns, shorter ones where several wait.
+  const int chunk_max = prompts_.size() > 1 ? Stepper::kBatchMax : Stepper::kPrefillMax;
+  if (!waiter->running) engine->StartPrompt(waiter->job, waiter->rows_done, chunk_max);
   waiter->running = true;
+  const int slice_max = SliceRows();
   const int64_t begin_ns = Now();
   bool chunk_done = false;
   {
     Unlocked open(&mutex_);
-    chunk_done = engine->AdvancePrompt();
+    chunk_done = engine->AdvancePrompt(slice_max);
   }
   const int64_t took_ns = Now() - begin_ns;
   credit_ns_ = std::max(credit_ns_ - took_ns, -steps_ns_);
-  const double row_ns = static_cast<double>(took_ns) / engine->prompt_rows();
-  slice_row_ns_ += slice_row_ns_ == 0 ? row_ns : 0.1 * (row_ns - slice_row_ns_);
+  if (engine->slice_rows() > 0) {
+    const double row_ns = static_cast<double>(took_ns) / engine->slice_rows();
+    slice_row_ns_ += slice_row_ns_ == 0 ? row_ns : 0.1 * (row_ns - slice_row_ns_);
+  }
   if (!chunk_done) return;
   waiter->rows_done = engine->prompt_end();
   waiter->running = false;

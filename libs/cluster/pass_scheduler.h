@@ -1,6 +1,7 @@
 // Shares the cores between streams (continuous batching). Steps that wait at the same time run as
-// the rows of one pass, with every thread. A prompt runs beside them in slices of one layer, which
-// take at most half as long again as the steps did. Streams never change each other's text.
+// the rows of one pass, with every thread. A prompt runs beside them in slices, half a layer of
+// some of its rows, which take at most half as long again as the steps did. Streams never change
+// each other's text.
 //
 // There is no thread of its own: one of the waiting callers leads, that is, runs passes for all
 // until its own job is done, then another one takes over. A stream that is alone runs its steps
@@ -70,7 +71,7 @@ class PassScheduler {
   void AwaitRegulars() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunPromptSlice() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int PromptRows() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int SliceRows() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Remove(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

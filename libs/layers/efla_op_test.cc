@@ -250,7 +250,7 @@ Floats Serve(const Layer& x, Floats* state) {
   for (int t = 0; t < x.tokens; ++t) {
     if (x.reset[t] != 0) std::fill(state->begin(), state->end(), 0.0f);
     float *row = &qkv[t * 3 * w], *at = &a[t * heads], *bt = &b[t * heads];
-    ShortConv().step(row, conv.data(), state->data(), 3 * w, 3 * w, row);
+    ShortConv().steps(row, 0, 1, conv.data(), state->data(), 3 * w, 3 * w, row);
     if (x.rule == DeltaRule::kBeta) {
       GatedDelta().l2norm(row, 2 * heads, row, nullptr);
       GatedDelta().gates(at, bt, a_log.data(), dt_bias.data(), 1, heads, at, bt);

@@ -45,16 +45,23 @@ void MoeGather(const void* src, size_t row_bytes, const int32_t* rows, int64_t n
   }
 }
 
-void RouteTokens(const MoeRouter& router, const float* x, int n_tokens, MoeRoute* route) {
-  CHIMERA_CHECK(n_tokens >= 1 && n_tokens <= kMoeTokensMax);
+void PickExperts(const MoeRouter& router, const float* x, int begin, int end, MoeRoute* route) {
+  constexpr int kAtOnce = 16;
+  CHIMERA_CHECK(begin >= 0 && begin < end && end <= kMoeTokensMax);
   CHIMERA_CHECK(router.n_experts >= kMoePicks && router.n_experts <= kMoeExpertsMax);
-  float weights[kMoePicks * kMoeTokensMax];
-  route->n_tokens = n_tokens;
-  route->n_experts = router.n_experts;
-  Moe().scores(x, router.weight, n_tokens, router.n_experts, router.d_model, route->scores);
-  Moe().select(route->scores, router.bias, n_tokens, router.n_experts, router.scale, route->picked,
-               weights);
-  DispatchTokens(route->picked, weights, n_tokens, router.n_experts, 1,
+  float scores[kAtOnce * kMoeExpertsMax];
+  for (int t = begin; t < end; t += kAtOnce) {
+    const int n = std::min(kAtOnce, end - t);
+    Moe().scores(x + int64_t{t} * router.d_model, router.weight, n, router.n_experts,
+                 router.d_model, scores);
+    Moe().select(scores, router.bias, n, router.n_experts, router.scale,
+                 route->picked + kMoePicks * t, route->picked_weights + kMoePicks * t);
+  }
+}
+
+void GroupPicks(const MoeRouter& router, int n_tokens, MoeRoute* route) {
+  CHIMERA_CHECK(n_tokens >= 1 && n_tokens <= kMoeTokensMax);
+  DispatchTokens(route->picked, route->picked_weights, n_tokens, router.n_experts, 1,
                  {route->begin, route->count, route->rows, route->weights, route->slots});
 }
 

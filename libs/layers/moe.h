@@ -16,7 +16,7 @@ namespace chimera {
 
 inline constexpr int kMoePicks = 2;         // experts of a token
 inline constexpr int kMoeExpertsMax = 256;  // routed experts of a layer
-inline constexpr int kMoeTokensMax = 64;    // tokens of one serving pass
+inline constexpr int kMoeTokensMax = 256;   // tokens of one serving pass
 
 // The same bits on every instruction set and for any cut into tokens. Tables are *immutable*.
 struct MoeKernels {
@@ -85,19 +85,20 @@ struct MoeRouter {
 // rows[begin[e]] .. rows[begin[e] + count[e] - 1]; afterwards each output is added to its row with
 // weights[slot], experts ascending. Thread-compatible.
 struct MoeRoute {
-  int n_tokens = 0;
-  int n_experts = 0;
   int32_t begin[kMoeExpertsMax + 1];
   int32_t count[kMoeExpertsMax];
   int32_t rows[kMoePicks * kMoeTokensMax];
   float weights[kMoePicks * kMoeTokensMax];
   int32_t slots[kMoePicks * kMoeTokensMax];
+  // As tokens picked them, before they are grouped.
   int32_t picked[kMoePicks * kMoeTokensMax];
-  float scores[kMoeTokensMax * kMoeExpertsMax];
+  float picked_weights[kMoePicks * kMoeTokensMax];
 };
 
-// x [n_tokens][d_model] is the normalised input in float, before it is quantised;
-// 1 <= n_tokens <= kMoeTokensMax.
-void RouteTokens(const MoeRouter& router, const float* x, int n_tokens, MoeRoute* route);
+// The picks of tokens [begin, end), which threads may share out: x [tokens][d_model] is the
+// normalised input in float, before it is quantised; 0 <= begin < end <= kMoeTokensMax.
+void PickExperts(const MoeRouter& router, const float* x, int begin, int end, MoeRoute* route);
+// Groups the picks of tokens [0, n_tokens).
+void GroupPicks(const MoeRouter& router, int n_tokens, MoeRoute* route);
 
 }  // namespace chimera

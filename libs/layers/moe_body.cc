@@ -1,6 +1,7 @@
 // Routing and the weighted sum of experts, compiled once per instruction set; see moe.h.
 #include "layers/moe.h"
 #include "layers/native_vec.h"
+#include "tensor/row_dots.h"
 #include "tensor/vec.h"
 
 namespace chimera {
@@ -9,10 +10,8 @@ namespace {
 
 void Scores(const float* x, const float* router, int64_t n_tokens, int n_experts, int d_model,
             float* scores) {
-  for (int64_t t = 0; t < n_tokens; ++t, x += d_model, scores += n_experts) {
-    for (int e = 0; e < n_experts; ++e) {
-      scores[e] = Dot(x, router + int64_t{e} * d_model, d_model);
-    }
+  RowDots(router, n_experts, x, static_cast<int>(n_tokens), d_model, scores, n_experts);
+  for (int64_t t = 0; t < n_tokens; ++t, scores += n_experts) {
     for (int e = 0; e < n_experts; e += 16) {
       const int lanes = n_experts - e < 16 ? n_experts - e : 16;
       StoreLanes(scores + e, Sigmoid(LoadLanes(scores + e, lanes)), lanes);

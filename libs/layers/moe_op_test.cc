@@ -375,7 +375,9 @@ void Serve(Layer* layer, const Floats& x, int n, Floats* y) {
   auto route = std::make_unique<MoeRoute>();
 
   QuantizeActivations(x.data(), n, d, q.data(), s.data(), sums.data());
-  RouteTokens({layer->values[0].data(), layer->bias.data(), layer->n, d}, x.data(), n, route.get());
+  const MoeRouter router{layer->values[0].data(), layer->bias.data(), layer->n, d};
+  PickExperts(router, x.data(), 0, n, route.get());
+  GroupPicks(router, n, route.get());
   for (int e = 0; e < layer->n; ++e) {
     const int count = route->count[e];
     if (count == 0) continue;

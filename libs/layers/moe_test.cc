@@ -182,10 +182,13 @@ TEST(MoeDispatchTest, RouteOfManyTokensHoldsTheRouteOfEach) {
   const Floats bias = Noise(kExperts, 0.1f, 0, 3);
   const MoeRouter view{router.data(), bias.data(), kExperts, d};
   auto all = std::make_unique<MoeRoute>(), one = std::make_unique<MoeRoute>();
-  RouteTokens(view, x.data(), tokens, all.get());
+  PickExperts(view, x.data(), 0, 17, all.get());
+  PickExperts(view, x.data(), 17, tokens, all.get());
+  GroupPicks(view, tokens, all.get());
   EXPECT_EQ(all->begin[kExperts], 2 * tokens);
   for (int t = 0; t < tokens; ++t) {
-    RouteTokens(view, &x[size_t(t * d)], 1, one.get());
+    PickExperts(view, &x[size_t(t * d)], 0, 1, one.get());
+    GroupPicks(view, 1, one.get());
     for (int pick = 0; pick < 2; ++pick) {
       EXPECT_EQ(one->picked[pick], all->picked[2 * t + pick]);
       EXPECT_EQ(one->weights[pick], all->weights[all->slots[2 * t + pick]]);

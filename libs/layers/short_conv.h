@@ -16,10 +16,12 @@ inline constexpr int kConvWidth = 4;
 inline constexpr int kConvState = kConvWidth - 1;  // rows of the state
 
 // All give the same bits on every instruction set; forward and, along each path, tree equal
-// repeated step bit for bit.
+// repeated steps of one token bit for bit.
 struct ShortConvKernels {
-  // One token: x, y [n]; w [n][4]; state [3] rows of n at `stride`, updated. y may be x.
-  void (*step)(const float* x, const float* w, float* state, int64_t stride, int n, float* y);
+  // x, y: n_tokens rows of n channels at x_stride; w [n][4]; state [3] rows of n at state_stride,
+  // updated. y may be x.
+  void (*steps)(const float* x, int64_t x_stride, int n_tokens, const float* w, float* state,
+                int64_t state_stride, int n, float* y);
 
   // x, y: n_tokens rows of n channels at `stride`, as are the rows of start and end.
   // start: null = zeros. end: state after the last token, may be null or start.

@@ -12,8 +12,24 @@ struct Taps {
   F16 w[kConvWidth];
 };
 
+// Tap `Tap` of eight channels, four of each vector.
+template <int Tap>
+CHIMERA_VEC F16 TapOf(F16 a, F16 b) {
+  return __builtin_shufflevector(a, b, Tap, Tap + 4, Tap + 8, Tap + 12, Tap + 16, Tap + 20,
+                                 Tap + 24, Tap + 28, -1, -1, -1, -1, -1, -1, -1, -1);
+}
+CHIMERA_VEC F16 Join(F16 low, F16 high) {
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+CHIMERA_VEC Taps AllTaps(const float* w) {
+  const F16 a = Load(w), b = Load(w + 16), c = Load(w + 32), d = Load(w + 48);
+  return {Join(TapOf<0>(a, b), TapOf<0>(c, d)), Join(TapOf<1>(a, b), TapOf<1>(c, d)),
+          Join(TapOf<2>(a, b), TapOf<2>(c, d)), Join(TapOf<3>(a, b), TapOf<3>(c, d))};
+}
+
 // w is [channel][tap]: the taps of `lanes` channels, one vector per tap.
-Taps LoadTaps(const float* w, int lanes) {
+CHIMERA_VEC Taps LoadTaps(const float* w, int lanes) {
+  if (lanes == 16) return AllTaps(w);
   float columns[kConvWidth][16] = {};
   for (int c = 0; c < lanes; ++c) {
     for (int j = 0; j < kConvWidth; ++j) columns[j][c] = w[kConvWidth * c + j];
@@ -29,19 +45,25 @@ CHIMERA_VEC F16 Correlate(const Taps& taps, F16 x0, F16 x1, F16 x2, F16 x3) {
 
 int LanesAt(int c, int n) { return n - c < 16 ? n - c : 16; }
 
-void Step(const float* x, const float* w, float* state, int64_t stride, int n, float* y) {
+void Steps(const float* x, int64_t x_stride, int n_tokens, const float* w, float* state,
+           int64_t state_stride, int n, float* y) {
   for (int c = 0; c < n; c += 16) {
     const int lanes = LanesAt(c, n);
     const Taps taps = LoadTaps(w + int64_t{kConvWidth} * c, lanes);
     float* s = state + c;
-    const F16 x0 = LoadLanes(s, lanes);
-    const F16 x1 = LoadLanes(s + stride, lanes);
-    const F16 x2 = LoadLanes(s + 2 * stride, lanes);
-    const F16 x3 = LoadLanes(x + c, lanes);
-    StoreLanes(s, x1, lanes);
-    StoreLanes(s + stride, x2, lanes);
-    StoreLanes(s + 2 * stride, x3, lanes);
-    StoreLanes(y + c, Silu(Correlate(taps, x0, x1, x2, x3)), lanes);
+    F16 x0 = LoadLanes(s, lanes);
+    F16 x1 = LoadLanes(s + state_stride, lanes);
+    F16 x2 = LoadLanes(s + 2 * state_stride, lanes);
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      const F16 x3 = LoadLanes(x + t * x_stride + c, lanes);
+      StoreLanes(y + t * x_stride + c, Silu(Correlate(taps, x0, x1, x2, x3)), lanes);
+      x0 = x1;
+      x1 = x2;
+      x2 = x3;
+    }
+    StoreLanes(s, x0, lanes);
+    StoreLanes(s + state_stride, x1, lanes);
+    StoreLanes(s + 2 * state_stride, x2, lanes);
   }
 }
 
@@ -134,7 +156,7 @@ void Backward(const float* x, const float* w, const float* start, const uint8_t*
 }  // namespace
 
 extern const ShortConvKernels kShortConv;
-const ShortConvKernels kShortConv = {Step, Forward, Tree, Backward};
+const ShortConvKernels kShortConv = {Steps, Forward, Tree, Backward};
 
 }  // namespace CHIMERA_ISA
 }  // namespace chimera

@@ -82,10 +82,27 @@ TEST(ShortConvTest, StepsSplitsAndChannelRangesGiveTheBitsOfForward) {
     Floats y(x.size()), end(3 * n), stepped(x.size()), state = start;
     kernels.forward(x.data(), w.data(), start.data(), nullptr, tokens, n, n, y.data(), end.data());
     for (int t = 0; t < tokens; ++t) {
-      kernels.step(&x[t * n], w.data(), state.data(), n, n, &stepped[t * n]);
+      kernels.steps(&x[t * n], 0, 1, w.data(), state.data(), n, n, &stepped[t * n]);
     }
     ExpectSame(stepped, y, "steps");
     ExpectSame(state, end, "state");
+    for (int cut = 1; cut < tokens; ++cut) {  // in place, rows and state at strides of their own
+      const int wide = n + 3;
+      Floats rows(tokens * wide), kept(3 * wide), outputs(tokens * n);
+      for (int t = 0; t < tokens; ++t) std::copy_n(&x[t * n], n, &rows[t * wide]);
+      for (int i = 0; i < 3; ++i) std::copy_n(&start[i * n], n, &kept[i * wide]);
+      const auto steps = [&](int t, int count) {
+        kernels.steps(&rows[t * wide], wide, count, w.data(), kept.data(), wide, n,
+                      &rows[t * wide]);
+      };
+      steps(0, cut);
+      steps(cut, tokens - cut);
+      for (int t = 0; t < tokens; ++t) std::copy_n(&rows[t * wide], n, &outputs[t * n]);
+      ExpectSame(outputs, y, "steps of several tokens");
+      for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(std::equal(&kept[i * wide], &kept[i * wide] + n, &end[i * n]));
+      }
+    }
     for (int cut = 1; cut < tokens; ++cut) {
       Floats parts(x.size()), middle = start;
       for (const int c : {0, 20}) {  // two channel ranges

@@ -43,7 +43,8 @@ Out PlainStep(const Vocabulary& x, int token, State* state) {
     Mlstm().step(&state->c[h * kHeadState], &state->n[h * kD], &state->m[h], at, at + kWide,
                  at + 2 * kWide, x.i[gate], x.f[gate], &out[kWide + h * kD]);
   }
-  ShortConv().step(qkv.data(), x.taps.data(), state->taps.data(), kChannels, kChannels, qkv.data());
+  ShortConv().steps(qkv.data(), 0, 1, x.taps.data(), state->taps.data(), kChannels, kChannels,
+                    qkv.data());
   GatedDelta().l2norm(qkv.data(), 2 * kHeads, qkv.data(), nullptr);
   for (int h = 0; h < kHeads; ++h) {
     const float* at = &qkv[h * kD];

@@ -193,8 +193,8 @@ TEST(ShortConvTreeTest, EveryPathOfEveryTreeIsPlainDecoding) {
         const int length = tree.Path(node, path);
         Floats plain = start, committed = start, want(y_stride, kCanary);
         for (int j = 0; j < length; ++j) {
-          ShortConvFor(isa).step(&x[path[j] * x_stride], w.data(), plain.data(), x_stride, n,
-                                 want.data());
+          ShortConvFor(isa).steps(&x[path[j] * x_stride], 0, 1, w.data(), plain.data(), x_stride, n,
+                                  want.data());
         }
         ExpectSame(Floats(&y[node * y_stride], &y[(node + 1) * y_stride]), want, "y and padding");
         CommitShortConv(tree, node, x.data(), x_stride, n, committed.data(), x_stride);

@@ -4,7 +4,7 @@
 
 namespace chimera {
 
-using DenseRowsFn = void (*)(const float*, int, int, const float*, int, float*);
+using DenseRowsFn = void (*)(const float*, int, int, const float*, int, float*, int64_t);
 
 namespace baseline {
 extern const DenseRowsFn kDenseRows;
@@ -18,7 +18,8 @@ extern const DenseRowsFn kDenseRows;
 }
 #endif
 
-void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens, float* y) {
+void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens, float* y,
+               int64_t ldy) {
   static const DenseRowsFn best = [] {
 #if defined(__x86_64__)
     if (BestIsa() == Isa::kAvx512) return avx512::kDenseRows;
@@ -26,7 +27,7 @@ void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens,
 #endif
     return baseline::kDenseRows;
   }();
-  best(w, rows, cols, x, n_tokens, y);
+  best(w, rows, cols, x, n_tokens, y, ldy);
 }
 
 }  // namespace chimera

@@ -1,21 +1,17 @@
-#include "tensor/vec.h"
+#include "tensor/row_dots.h"
 
 namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens, float* y) {
-  for (int t = 0; t < n_tokens; ++t) {
-    for (int r = 0; r < rows; ++r) {
-      y[static_cast<long>(t) * rows + r] =
-          Dot(w + static_cast<long>(r) * cols, x + static_cast<long>(t) * cols, cols);
-    }
-  }
+void DenseRows(const float* w, int rows, int cols, const float* x, int n_tokens, float* y,
+               int64_t ldy) {
+  RowDots(w, rows, x, n_tokens, cols, y, ldy);
 }
 
 }  // namespace
 
-using DenseRowsFn = void (*)(const float*, int, int, const float*, int, float*);
+using DenseRowsFn = void (*)(const float*, int, int, const float*, int, float*, int64_t);
 extern const DenseRowsFn kDenseRows;
 const DenseRowsFn kDenseRows = DenseRows;
 

@@ -57,10 +57,7 @@ void HeadProduct(const HeadView& head, int tile_begin, int tile_end, const HeadI
                  float* y) {
   if (head.dense != nullptr) {
     const int row = tile_begin * kRowTile, rows = std::min(tile_end * kRowTile, head.rows) - row;
-    for (int64_t t = 0; t < n; ++t) {
-      DenseRows(head.dense + int64_t{row} * head.cols, rows, head.cols, in.x + t * head.cols, 1,
-                y + t * head.rows + row);
-    }
+    DenseRows(head.dense + int64_t{row} * head.cols, rows, head.cols, in.x, n, y + row, head.rows);
   } else if (head.grouped.codes != nullptr) {
     GroupedGemm(head.grouped, tile_begin, tile_end, n, in.q, in.s, in.sums, y, head.rows);
   } else {
@@ -75,7 +72,7 @@ void HeadTiles(const HeadView& head, const int32_t* tiles, int n_tiles, const He
       const int row = tiles[i] * kRowTile, rows = std::min(kRowTile, head.rows - row);
       float* out = y + int64_t{i} * kRowTile;
       std::fill_n(out, kRowTile, 0.0f);
-      DenseRows(head.dense + int64_t{row} * head.cols, rows, head.cols, in.x, 1, out);
+      DenseRows(head.dense + int64_t{row} * head.cols, rows, head.cols, in.x, 1, out, kRowTile);
     }
   } else if (head.grouped.codes != nullptr) {
     GroupedGemvTiles(head.grouped, tiles, n_tiles, in.q, in.s, in.sums, y);

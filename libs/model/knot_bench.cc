@@ -14,9 +14,9 @@ namespace {
 // A stream of random tokens.
 class Stream {
  public:
-  Stream(const Model& model, int loops, ExecContext* exec)
+  Stream(const Model& model, int loops, ExecContext* exec, int rows_max = Stepper::kBatchMax)
       : vocab_(model.shape().vocab_size),
-        stepper_(model, exec),
+        stepper_(model, exec, rows_max),
         state_(model.shape(), loops),
         logits_(static_cast<size_t>(vocab_)) {
     state_.Reset();
@@ -131,7 +131,7 @@ PrefillFigure BenchPrefill(const Model& model, const KnotBenchOptions& options, 
   const double macs =
       static_cast<double>(options.prefill_tokens) * static_cast<double>(cost.weights - head) +
       static_cast<double>(head);
-  Stream stream(model, 1, exec);
+  Stream stream(model, 1, exec, Stepper::kPrefillMax);
   stream.Prefill(Stepper::kPrefillMax);
   std::vector<double> speed, dot;
   for (int run = 0; run < options.runs; ++run) {
@@ -172,7 +172,7 @@ std::vector<BatchFigure> BenchBatch(const Model& model, const KnotBenchOptions& 
   const StepCost cost = CountStep(model.shape(), 1);
   const auto vocab = static_cast<size_t>(model.shape().vocab_size);
   for (int n : options.batch_streams) {
-    CHIMERA_CHECK(n >= 1 && n <= Stepper::kPrefillMax);
+    CHIMERA_CHECK(n >= 1 && n <= Stepper::kBatchMax);
     Stepper stepper(model, exec);
     std::vector<BraidState> states(static_cast<size_t>(n), BraidState(model.shape(), 1));
     std::vector<Stepper::Row> rows;

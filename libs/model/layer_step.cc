@@ -43,6 +43,15 @@ bool NextWindow(const LayerRow& before, const LayerRow& row) {
          row.position / kTitansChunk != before.position / kTitansChunk;
 }
 
+// body(begin, end) for the rows of every stream.
+template <typename Body>
+void ForStreams(std::span<const LayerRow> rows, const Body& body) {
+  for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+    while (end < rows.size() && rows[end].at.state == rows[begin].at.state) ++end;
+    body(begin, end);
+  }
+}
+
 int WidestProjection(const ModelConfig& c) {
   const int titans = Has(c, LayerKind::kTitans) ? TitansShapeOf(c).in_width() : 0;
   return std::max({4 * Width(c), 2 * WidestHidden(c), titans});
@@ -121,7 +130,7 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
   }
 }
 
-void LayerStep::Run(const LayerWeights& layer, std::span<const LayerRow> rows, float* x) {
+void LayerStep::Mix(const LayerWeights& layer, std::span<const LayerRow> rows, float* x) {
   const int n = static_cast<int>(rows.size());
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
   switch (layer.kind) {
@@ -140,7 +149,6 @@ void LayerStep::Run(const LayerWeights& layer, std::span<const LayerRow> rows, f
       break;
   }
   FinishMixer(layer, n, x);
-  Ffn(layer, n, x);
 }
 
 void LayerStep::FinishMixer(const LayerWeights& layer, int n, float* x) {
@@ -152,7 +160,7 @@ void LayerStep::FinishMixer(const LayerWeights& layer, int n, float* x) {
   AddDelta(n, x);
 }
 
-void LayerStep::Ffn(const LayerWeights& layer, int n, float* x) {
+void LayerStep::Feed(const LayerWeights& layer, int n, float* x) {
   linear_.Norm(x, layer.ffn_norm, n, c_.d_model);
   if (layer.ffn_kind == FfnKind::kMoe) {
     MoeFfn(layer, n);
@@ -167,10 +175,8 @@ void LayerStep::ProjectIn(const LinearView& w_in, const float* w_gates, int gate
   const int d = c_.d_model;
   const int64_t cost_ns = int64_t{gates} * d * n / kGateMacsPerNs;
   ParallelRange(exec_, gates, cost_ns, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < n; ++t) {
-      DenseRows(w_gates + begin * d, static_cast<int>(end - begin), d, linear_.normed() + t * d, 1,
-                gates_.data() + t * gates + begin);
-    }
+    DenseRows(w_gates + begin * d, static_cast<int>(end - begin), d, linear_.normed(), n,
+              gates_.data() + begin, gates);
   });
 }
 
@@ -191,30 +197,36 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
   gate_sums_.count += int64_t{n} * heads;
 }
 
+// A head's state stays in the first-level cache for all rows of a stream.
 void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
-  const int heads = c_.n_heads, width = Width(c_);
-  for (size_t t = 0; t < rows.size(); ++t) {
-    float* state = rows[t].at.state;
-    float* matrices = state + kConvState * 3 * width;
-    float* qkv = projected_.data() + t * 4 * static_cast<size_t>(width);
-    float* gate = gates_.data() + t * 2 * static_cast<size_t>(heads);
-    float* out = mixed_.data() + t * static_cast<size_t>(width);
+  const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
+  const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
+  const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
+  const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
+  ForStreams(rows, [&](size_t begin, size_t end) {
+    float* const state = rows[begin].at.state;
     for (int part = 0; part < 3; ++part) {
-      const int at = part * width + first * kHeadDim;
-      ShortConv().step(qkv + at, w.conv + kConvWidth * at, state + at, 3 * width, count * kHeadDim,
-                       qkv + at);
+      const int at = part * width + begin_at;
+      float* const x = qkv_of(begin) + at;
+      ShortConv().steps(x, 4 * width, static_cast<int>(end - begin), w.conv + kConvWidth * at,
+                        state + at, 3 * width, count * kHeadDim, x);
     }
-    DeltaGates(w, heads, first, count, qkv, gate);
+    for (size_t t = begin; t < end; ++t) DeltaGates(w, heads, first, count, qkv_of(t), gate_of(t));
     for (int h = first; h < first + count; ++h) {
-      const float* at = qkv + h * kHeadDim;
-      GatedDelta().step(matrices + h * kHeadState, at, at + width, at + 2 * width, gate[h],
-                        gate[heads + h], out + h * kHeadDim);
+      float* const matrix = state + kConvState * 3 * width + h * kHeadState;
+      for (size_t t = begin; t < end; ++t) {
+        const float* q = qkv_of(t) + h * kHeadDim;
+        GatedDelta().step(matrix, q, q + width, q + 2 * width, gate_of(t)[h], gate_of(t)[heads + h],
+                          out_of(t) + h * kHeadDim);
+      }
     }
-    float* own = out + first * kHeadDim;
-    GatedDelta().head_norm(own, qkv + 3 * width + first * kHeadDim, w.head_norm, count, own,
-                           nullptr);
-  }
+    for (size_t t = begin; t < end; ++t) {
+      float* const own = out_of(t) + begin_at;
+      GatedDelta().head_norm(own, qkv_of(t) + 3 * width + begin_at, w.head_norm, count, own,
+                             nullptr);
+    }
+  });
 }
 
 // docs/layers/span_knot.md: the second phase reads the same normalised rows, and its output joins
@@ -343,23 +355,27 @@ void LayerStep::MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows
 
 void LayerStep::MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
-  const int heads = c_.n_heads, width = Width(c_);
-  for (size_t t = 0; t < rows.size(); ++t) {
-    float* state = rows[t].at.state;
-    float* vectors = state + heads * kHeadState;
-    float* frames = vectors + heads * kHeadDim;
-    const float* qkv = projected_.data() + t * 4 * static_cast<size_t>(width);
-    const float* gate = gates_.data() + t * 2 * static_cast<size_t>(heads);
-    float* out = mixed_.data() + t * static_cast<size_t>(width);
+  const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
+  const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
+  const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
+  const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
+  ForStreams(rows, [&](size_t begin, size_t end) {
+    float* const state = rows[begin].at.state;
+    float* const vectors = state + heads * kHeadState;
+    float* const frames = vectors + heads * kHeadDim;
     for (int h = first; h < first + count; ++h) {
-      const float* at = qkv + h * kHeadDim;
-      Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, at, at + width,
-                   at + 2 * width, gate[h], gate[heads + h], out + h * kHeadDim);
+      for (size_t t = begin; t < end; ++t) {
+        const float* q = qkv_of(t) + h * kHeadDim;
+        Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, q, q + width,
+                     q + 2 * width, gate_of(t)[h], gate_of(t)[heads + h], out_of(t) + h * kHeadDim);
+      }
     }
-    const int at = first * kHeadDim;
-    Mlstm().head_norm(out + at, qkv + 3 * width + at, w.head_norm + at, 1, count, out + at,
-                      nullptr);
-  }
+    for (size_t t = begin; t < end; ++t) {
+      float* const own = out_of(t) + begin_at;
+      Mlstm().head_norm(own, qkv_of(t) + 3 * width + begin_at, w.head_norm + begin_at, 1, count,
+                        own, nullptr);
+    }
+  });
 }
 
 void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {
@@ -380,7 +396,12 @@ void LayerStep::SwigluFfn(const SwigluWeights& w, int n) {
 void LayerStep::MoeFfn(const LayerWeights& layer, int n) {
   const MoeWeights& w = layer.moe;
   const int d = c_.d_model, d_expert = c_.moe.d_expert, picks = kMoePicks * n;
-  RouteTokens(w.router, linear_.normed(), n, &route_);
+  const int64_t router_ns = int64_t{n} * w.router.n_experts * d / kGateMacsPerNs;
+  ParallelRange(exec_, n, router_ns, [&](int64_t begin, int64_t end) {
+    PickExperts(w.router, linear_.normed(), static_cast<int>(begin), static_cast<int>(end),
+                &route_);
+  });
+  GroupPicks(w.router, n, &route_);
   expert_.Gather(linear_, route_.rows, picks, d);
   if (layer.ffn.out_norm != nullptr) {
     SwigluFfn(layer.ffn, n);
@@ -422,7 +443,7 @@ void LayerStep::MoeFfn(const LayerWeights& layer, int n) {
 void LayerStep::AddDelta(int n, float* x) const {
   const int64_t floats = int64_t{n} * c_.d_model;
   ParallelRange(exec_, floats, floats / kAddedFloatsPerNs, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) x[i] = x[i] + delta_[static_cast<size_t>(i)];
+    Moe().add_scaled(delta_.data() + begin, 1.0f, end - begin, x + begin);
   });
 }
 

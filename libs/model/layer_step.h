@@ -54,15 +54,18 @@ class LayerStep {
   // knot: of SK layers, null without.
   LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens, ExecContext* exec);
 
-  // x [rows][d_model] is updated. Rows may be of several streams; those of one are in order.
-  void Run(const LayerWeights& layer, std::span<const LayerRow> rows, float* x);
+  // The first half of a layer, the mixer: x [rows][d_model] is updated. Rows may be of several
+  // streams; those of one are in order.
+  void Mix(const LayerWeights& layer, std::span<const LayerRow> rows, float* x);
 
   // The same for the nodes of a token tree, which all read the committed state: node i gets the
   // bits that plain decoding of its path would give. The state stays as it is, except that a TM
   // layer applies what is due at this position anyway. positions [n] of the nodes; record
   // [TreeRecordFloats].
-  void RunTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
+  void MixTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
                const int64_t* positions, float* record, float* x);
+  // The second half: x += FFN(x) for n rows of either.
+  void Feed(const LayerWeights& layer, int n, float* x);
   // Commits the path of a node.
   void CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf, const LayerState& at,
                   const int64_t* positions, float* record) const;
@@ -96,8 +99,6 @@ class LayerStep {
   void BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position);
   void AddBranch(const float* branch, int token);
   void FinishMixer(const LayerWeights& layer, int n, float* x);
-  // x += FFN(x).
-  void Ffn(const LayerWeights& layer, int n, float* x);
   // The input is the normalised rows that linear_ holds, the output delta_.
   void SwigluFfn(const SwigluWeights& w, int n);
   void MoeFfn(const LayerWeights& layer, int n);

@@ -1,4 +1,4 @@
-// The token-tree forms of a layer's serving step: layer_step.h, RunTree and CommitTree.
+// The token-tree forms of a layer's serving step: layer_step.h, MixTree and CommitTree.
 #include <algorithm>
 
 #include "base/check.h"
@@ -41,7 +41,7 @@ int64_t TreeRecordFloats(const ModelConfig& c, LayerKind kind, int n_nodes) {
   return 0;
 }
 
-void LayerStep::RunTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
+void LayerStep::MixTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
                         const int64_t* positions, float* record, float* x) {
   const int n = tree.n_nodes();
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);
@@ -61,7 +61,6 @@ void LayerStep::RunTree(const LayerWeights& layer, const TokenTree& tree, const 
       break;
   }
   FinishMixer(layer, n, x);
-  Ffn(layer, n, x);
 }
 
 void LayerStep::GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree,

@@ -61,8 +61,10 @@ void LinearStep::Gather(const LinearStep& from, const int32_t* rows, int n, int 
   ParallelRange(exec_, n, int64_t{n} * cols / kFloatsPerNs, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = rows[i];
-      std::copy_n(from.normed_.data() + row * cols, cols, normed_.data() + i * cols);
-      if (!quantized_) continue;
+      if (!quantized_) {
+        std::copy_n(from.normed_.data() + row * cols, cols, normed_.data() + i * cols);
+        continue;
+      }
       std::copy_n(from.q_.data() + row * cols, cols, q_.data() + i * cols);
       std::copy_n(from.scales_.data() + row * blocks, blocks, scales_.data() + i * blocks);
       std::copy_n(from.sums_.data() + row * blocks, blocks, sums_.data() + i * blocks);
@@ -107,11 +109,8 @@ void LinearStep::Product(const LinearView& w, int begin, int end, int first, int
   float* const y = out + first * out_stride;
   if (w.dense != nullptr) {
     const int row = begin * kRowTile, rows = std::min(end * kRowTile, w.rows) - row;
-    for (int t = 0; t < n; ++t) {
-      DenseRows(w.dense + int64_t{row} * w.cols, rows, w.cols,
-                normed_.data() + at + int64_t{t} * w.cols, 1, y + t * out_stride + row);
-    }
-    return;
+    return DenseRows(w.dense + int64_t{row} * w.cols, rows, w.cols, normed_.data() + at, n, y + row,
+                     out_stride);
   }
   TernaryGemm(w.ternary, begin, end, n, q_.data() + at, scales_.data() + block,
               sums_.data() + block, y, out_stride);

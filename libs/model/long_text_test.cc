@@ -48,7 +48,7 @@ class Text {
   ExecContext exec_;
   Stepper stepper_;
   BraidState* const state_;
-  std::array<int32_t, Stepper::kPrefillMax> tokens_;
+  std::array<int32_t, Stepper::kBatchMax> tokens_;
   std::span<const float> last_;
   bool finite_ = true;
 };

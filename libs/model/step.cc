@@ -15,11 +15,16 @@
 
 namespace chimera {
 
-// Buffers for kPrefillMax tokens, and the passes over them.
+// Buffers for rows_max rows, and the passes over them.
 struct Stepper::Scratch {
-  Scratch(const Model& m, ExecContext* exec)
-      : model(m), c(m.shape()), copies(m.shape()), layer(m.shape(), m.knot(), kPrefillMax, exec) {
-    const size_t floats = static_cast<size_t>(kPrefillMax) * static_cast<size_t>(c.d_model);
+  Scratch(const Model& m, ExecContext* exec, int rows_max_in)
+      : model(m),
+        c(m.shape()),
+        rows_max(static_cast<size_t>(rows_max_in)),
+        copies(m.shape()),
+        layer(m.shape(), m.knot(), rows_max_in, exec) {
+    CHIMERA_CHECK(rows_max_in >= kBatchMax && rows_max_in <= kPrefillMax);
+    const size_t floats = rows_max * static_cast<size_t>(c.d_model);
     for (auto* buffer : {&x, &hidden}) buffer->resize(floats);
     if (c.loop.enabled) {
       for (auto* buffer : {&e, &h}) buffer->resize(floats);
@@ -34,16 +39,20 @@ struct Stepper::Scratch {
     }
   }
 
-  // The active rows of x through a layer.
-  void RunLayer(int i, int iteration) {
-    const LayerWeights& weights = model.weights().layers()[static_cast<size_t>(i)];
+  const LayerWeights& WeightsOf(int i) const {
+    return model.weights().layers()[static_cast<size_t>(i)];
+  }
+
+  // Active rows [first, first + n) of x through the mixer of a layer.
+  void Mix(int i, int iteration, int first, int n) {
+    float* const to = RowOf(x, first);
     if (tree != nullptr) {
-      layer.RunTree(weights, *tree, StateAt(0, i, iteration), positions.data(),
-                    records->At(i, iteration), x.data());
+      layer.MixTree(WeightsOf(i), *tree, StateAt(0, i, iteration), positions.data(),
+                    records->At(i, iteration), to);
       return;
     }
-    for (int r = 0; r < n_active; ++r) {
-      const auto row = static_cast<size_t>(active[static_cast<size_t>(r)]);
+    for (int r = 0; r < n; ++r) {
+      const auto row = static_cast<size_t>(active[static_cast<size_t>(first + r)]);
       LayerRow& out = layer_rows[static_cast<size_t>(r)];
       out = {StateAt(row, i, iteration), positions[row]};
       if (iteration == 0) out.surprise = &surprises[row];
@@ -53,7 +62,7 @@ struct Stepper::Scratch {
       if (iteration > 0) out.at.memory = copy;
       if (iteration == 0 && window_of[row] != window_of[row + 1]) out.memory_copy = copy;
     }
-    layer.Run(weights, std::span(layer_rows).first(static_cast<size_t>(n_active)), x.data());
+    layer.Mix(WeightsOf(i), std::span(layer_rows).first(static_cast<size_t>(n)), to);
   }
 
   LayerState StateAt(size_t row, int i, int iteration) const {
@@ -74,9 +83,19 @@ struct Stepper::Scratch {
     if (InLoop(0)) EnterLoop();
   }
 
-  // One layer of one iteration.
-  bool Advance() {
-    RunLayer(at.layer, at.iteration);
+  // Half a layer of one iteration for some of the rows; of a window, for all.
+  bool Advance(int most) {
+    at.slice = tree != nullptr ? n_active : std::min(most, n_active - at.done);
+    if (at.mixed) {
+      layer.Feed(WeightsOf(at.layer), at.slice, RowOf(x, at.done));
+    } else {
+      Mix(at.layer, at.iteration, at.done, at.slice);
+    }
+    at.done += at.slice;
+    if (at.done < n_active) return false;
+    at.done = 0;
+    at.mixed = !at.mixed;
+    if (at.mixed) return false;
     if (InLoop(at.layer) && at.layer == c.loop.last_layer) {
       EndIteration();
       ++at.iteration;
@@ -93,6 +112,11 @@ struct Stepper::Scratch {
     }
     if (InLoop(at.layer) && at.layer == c.loop.first_layer) EnterLoop();
     return false;
+  }
+
+  void RunPass() {
+    while (!Advance(n_active)) {
+    }
   }
 
   bool InLoop(int i) const { return c.loop.enabled && c.loop.Contains(i); }
@@ -170,8 +194,7 @@ struct Stepper::Scratch {
   std::span<const float> Batch(std::span<const Row> rows) {
     for (size_t begin = 0; begin < rows.size();) {
       begin = StartRows(rows, begin);
-      while (!Advance()) {
-      }
+      RunPass();
       MoveOn();
     }
     return Hidden(rows.size());
@@ -229,6 +252,7 @@ struct Stepper::Scratch {
 
   const Model& model;
   const ModelConfig& c;
+  const size_t rows_max;
   MemoryCopies copies;
   LayerStep layer;
   std::vector<float> x, hidden;
@@ -243,10 +267,13 @@ struct Stepper::Scratch {
   std::array<const SpanFields*, kPrefillMax> row_fields;
   std::array<int, kPrefillMax + 1> window_of;
   std::array<int32_t, kPrefillMax> batch_tokens;
-  // Where a pass stands: the layer that runs next.
+  // Where a pass stands: the layer that runs next, or whose mixer has run.
   struct Cursor {
     int first = 0, end = 0;  // rows
     int layer = 0, iteration = 0;
+    bool mixed = false;
+    int done = 0;   // active rows that are through this half ...
+    int slice = 0;  // ... and those that the last Advance took
   };
   Cursor at;
   std::array<int, kPrefillMax> active;  // rows of the running iteration
@@ -260,8 +287,8 @@ struct Stepper::Scratch {
   int records_loops = 0;
 };
 
-Stepper::Stepper(const Model& model, ExecContext* exec)
-    : scratch_(std::make_unique<Scratch>(model, exec)) {}
+Stepper::Stepper(const Model& model, ExecContext* exec, int rows_max)
+    : scratch_(std::make_unique<Scratch>(model, exec, rows_max)) {}
 
 Stepper::~Stepper() = default;
 
@@ -272,7 +299,7 @@ std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops
 
 std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32_t> tokens,
                                         std::span<const uint8_t> loops) {
-  CHIMERA_CHECK(loops.size() == tokens.size() && tokens.size() <= size_t{kPrefillMax});
+  CHIMERA_CHECK(loops.size() == tokens.size() && tokens.size() <= scratch_->rows_max);
   std::array<Row, kPrefillMax> rows;
   for (size_t t = 0; t < tokens.size(); ++t) {
     rows[t] = {.state = state, .token = tokens[t], .loops = loops[t]};
@@ -305,8 +332,7 @@ std::span<const float> Stepper::Tree(BraidState* state, const TokenTree& tree,
     s.SetRow(size_t(i), {.state = state, .loops = each}, state->position() + tree.depth(i));
   }
   s.Start(0, tokens);
-  while (!s.Advance()) {
-  }
+  s.RunPass();
   return s.Hidden(tokens.size());
 }
 
@@ -330,20 +356,23 @@ void Stepper::CommitTree(BraidState* state, int leaf) {
 }
 
 std::span<const float> Stepper::Batch(std::span<const Row> rows) {
-  CHIMERA_CHECK(!rows.empty() && rows.size() <= size_t{kPrefillMax});
+  CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max);
   return scratch_->Batch(rows);
 }
 
-void Stepper::Start(std::span<const Row> rows) {
-  CHIMERA_CHECK(!rows.empty() && rows.size() <= size_t{kPrefillMax});
-  CHIMERA_CHECK(scratch_->StartRows(rows, 0) == rows.size());
+int Stepper::Start(std::span<const Row> rows) {
+  CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max);
+  return static_cast<int>(scratch_->StartRows(rows, 0));
 }
 
-bool Stepper::Advance() {
-  if (!scratch_->Advance()) return false;
+bool Stepper::Advance(int most) {
+  CHIMERA_CHECK(most >= 1);
+  if (!scratch_->Advance(most)) return false;
   scratch_->MoveOn();
   return true;
 }
+
+int Stepper::slice_rows() const { return scratch_->at.slice; }
 
 std::span<const float> Stepper::Rows() const {
   return scratch_->Hidden(static_cast<size_t>(scratch_->at.end));
@@ -360,7 +389,7 @@ float Stepper::surprise(int row) const {
 void Stepper::Logits(std::span<const float> hidden, int n_rows, std::span<float> logits) {
   Scratch& s = *scratch_;
   const int d = s.c.d_model, vocab = s.c.vocab_size;
-  CHIMERA_CHECK(n_rows <= kPrefillMax && hidden.size() == size_t(n_rows) * size_t(d) &&
+  CHIMERA_CHECK(size_t(n_rows) <= s.rows_max && hidden.size() == size_t(n_rows) * size_t(d) &&
                 logits.size() == size_t(n_rows) * size_t(vocab));
   s.layer.linear().Load(hidden.data(), n_rows, d);
   s.layer.linear().Head(s.model.weights().head(), n_rows, logits.data());

@@ -25,9 +25,13 @@ struct GateMeans {
 // allocate. Thread-compatible; the model must outlive it.
 class Stepper {
  public:
-  static constexpr int kPrefillMax = 64;  // tokens of one Prefill call
+  // Rows of a pass: of steps and windows; of prompts, whose experts see more tokens each the longer
+  // a pass is.
+  static constexpr int kBatchMax = 64;
+  static constexpr int kPrefillMax = 256;
 
-  Stepper(const Model& model, ExecContext* exec);
+  // rows_max: kBatchMax..kPrefillMax. Scratch grows with it.
+  Stepper(const Model& model, ExecContext* exec, int rows_max = kBatchMax);
   ~Stepper();
 
   // Advances the state by one token (0 <= token < vocab_size) with `loops` iterations of the looped
@@ -38,8 +42,8 @@ class Stepper {
   std::span<const float> Step(BraidState* state, int32_t token, int loops = 0,
                               bool exit_early = false);
 
-  // Advances the state by 1..kPrefillMax tokens with the given loops each: the same bits as Step
-  // with those loops. Returns their hidden vectors, row by row.
+  // Advances the state by 1..rows_max tokens with the given loops each: the same bits as Step with
+  // those loops. Returns their hidden vectors, row by row.
   std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens,
                                  std::span<const uint8_t> loops);
   std::span<const float> Prefill(BraidState* state, std::span<const int32_t> tokens, int loops = 0);
@@ -52,15 +56,19 @@ class Stepper {
     bool exit_early = false;
     const SpanFields* fields = nullptr;  // null: those of SetFields
   };
-  // Advances several streams in one pass of 1..kPrefillMax rows. Rows of one stream stand together,
+  // Advances several streams in one pass of 1..rows_max rows. Rows of one stream stand together,
   // in order. Returns the hidden vectors row by row, the same bits as Step gives each stream alone.
   std::span<const float> Batch(std::span<const Row> rows);
 
   // Batch in slices, for a pass that lets others go first: Start, Advance until it returns true,
-  // one layer of one iteration a call, then Rows. The rows are of one stream. No other call may
-  // come in between; until the end the state is neither here nor there.
-  void Start(std::span<const Row> rows);
-  bool Advance();
+  // then Rows. The rows are of one stream. Start returns how many of them this pass takes, the
+  // first ones: all, but where later iterations need copies of memories only as many as there is
+  // room for, 64 at least. No other call may come in between; until the end the state is neither
+  // here nor there.
+  int Start(std::span<const Row> rows);
+  // Half a layer of one iteration for the next rows, `most` at most; slice_rows says how many.
+  bool Advance(int most);
+  int slice_rows() const;
   std::span<const float> Rows() const;
 
   // Verifies a window: the hidden vectors of all nodes of a tree, node i after the text so far and

@@ -37,11 +37,11 @@ absl::StatusOr<EvalResult> EvaluateText(const Model& model, std::string_view tex
 
   Stepper stepper(model, exec);
   BraidState state(model.shape(), loops);
-  std::vector<float> logits(vocab * Stepper::kPrefillMax);
+  std::vector<float> logits(vocab * Stepper::kBatchMax);
   EvalResult result;
   result.loops = state.loops();
-  for (int64_t begin = 0; begin < n; begin += Stepper::kPrefillMax) {
-    const auto count = static_cast<size_t>(std::min<int64_t>(Stepper::kPrefillMax, n - begin));
+  for (int64_t begin = 0; begin < n; begin += Stepper::kBatchMax) {
+    const auto count = static_cast<size_t>(std::min<int64_t>(Stepper::kBatchMax, n - begin));
     const std::span<const float> hidden =
         stepper.Prefill(&state, std::span(ids).subspan(static_cast<size_t>(begin), count));
     stepper.Logits(hidden, static_cast<int>(count), std::span(logits).first(count * vocab));
