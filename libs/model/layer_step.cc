@@ -43,11 +43,16 @@ bool NextWindow(const LayerRow& before, const LayerRow& row) {
          row.position / kTitansChunk != before.position / kTitansChunk;
 }
 
-// body(begin, end) for the rows of every stream.
+// body(begin, end) for the rows of every stream, a few at a time: their projections stay in the
+// second-level cache, and a head's state in the first-level one.
 template <typename Body>
-void ForStreams(std::span<const LayerRow> rows, const Body& body) {
+void ForRowsOfStreams(std::span<const LayerRow> rows, const Body& body) {
+  constexpr size_t kAtOnce = 16;
   for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
-    while (end < rows.size() && rows[end].at.state == rows[begin].at.state) ++end;
+    while (end < rows.size() && end - begin < kAtOnce &&
+           rows[end].at.state == rows[begin].at.state) {
+      ++end;
+    }
     body(begin, end);
   }
 }
@@ -197,14 +202,13 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
   gate_sums_.count += int64_t{n} * heads;
 }
 
-// A head's state stays in the first-level cache for all rows of a stream.
 void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
   const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
   const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
   const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
   const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
-  ForStreams(rows, [&](size_t begin, size_t end) {
+  ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
     float* const state = rows[begin].at.state;
     for (int part = 0; part < 3; ++part) {
       const int at = part * width + begin_at;
@@ -359,7 +363,7 @@ void LayerStep::MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows
   const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
   const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
   const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
-  ForStreams(rows, [&](size_t begin, size_t end) {
+  ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
     float* const state = rows[begin].at.state;
     float* const vectors = state + heads * kHeadState;
     float* const frames = vectors + heads * kHeadDim;

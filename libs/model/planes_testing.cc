@@ -73,7 +73,7 @@ std::vector<float> TrainNll(const ModelConfig& config, Parameters* parameters,
 std::vector<float> ServeNll(const Model& model, std::span<const int32_t> tokens, size_t block,
                             const PlaneRun& run) {
   ExecContext exec(run.threads);
-  Stepper stepper(model, &exec);
+  Stepper stepper(model, &exec, Stepper::kPrefillMax);
   stepper.SetFields(run.fields);
   BraidState state(model.shape(), model.shape().loop.loops_max);
   const std::vector<uint8_t> usual(tokens.size(), uint8_t(model.shape().loop.loops_default));

@@ -13,7 +13,7 @@ void ExpectNoAllocations(const std::string& keys) {
   auto model = Model::Load(TestModelFolder("alloc", TestConfigWith(keys, TestShape::kFull)));
   ASSERT_TRUE(model.ok()) << model.status();
   ExecContext exec(2);
-  Stepper stepper(**model, &exec);
+  Stepper stepper(**model, &exec, Stepper::kPrefillMax);
   BraidState state((*model)->shape()), other((*model)->shape());
   std::vector<float> logits(size_t((*model)->shape().vocab_size));
   const std::vector<int32_t> tiles = {3, 0, 66};

@@ -51,8 +51,8 @@ TEST_P(StepTest, PrefillAndThreadsEqualPlainDecode) {
   const auto model = Load();
   const auto tokens = RandomTokens(200, 1024, 11);
   const auto plain = Serve(*model, tokens, 1, 1);
-  for (const auto& other :
-       {Serve(*model, tokens, 64, 1), Serve(*model, tokens, 7, 2), Serve(*model, tokens, 33, 1)}) {
+  for (const auto& other : {Serve(*model, tokens, 64, 1), Serve(*model, tokens, 7, 2),
+                            Serve(*model, tokens, 33, 1), Serve(*model, tokens, 199, 2)}) {
     ASSERT_EQ(other.size(), plain.size());
     EXPECT_EQ(std::memcmp(other.data(), plain.data(), plain.size() * 4), 0);
   }
@@ -236,6 +236,38 @@ TEST_P(StepTest, StreamsInOnePassEqualEachAlone) {
                           own[s].floats().size_bytes()),
               0);
   }
+}
+
+// A pass in slices of any number of rows leaves the bits of plain decoding.
+TEST_P(StepTest, SlicesOfAPassEqualPlainDecode) {
+  const auto model = Load();
+  const int depth = model->shape().loop.loops_max;
+  const auto tokens = RandomTokens(Stepper::kPrefillMax, 1024, 19);
+  ExecContext exec(2);
+  Stepper plain(*model, &exec), slices(*model, &exec, Stepper::kPrefillMax);
+  BraidState a(model->shape(), depth), b(model->shape(), depth);
+  std::vector<float> want;
+  std::vector<Stepper::Row> rows;
+  for (const int32_t token : tokens) {
+    const auto hidden = plain.Step(&a, token, depth);
+    want.insert(want.end(), hidden.begin(), hidden.end());
+    rows.push_back({.state = &b, .token = token, .loops = depth});
+  }
+  const auto d = size_t(model->shape().d_model);
+  const PhiloxStream rng(33, RngPurpose::kDataShuffle, 0);
+  uint64_t draw = 0;
+  for (size_t begin = 0, taken = 0; begin < rows.size(); begin += taken) {
+    taken = size_t(slices.Start(std::span(rows).subspan(begin)));
+    ASSERT_GE(taken, std::min(rows.size() - begin, size_t{Stepper::kBatchMax}));
+    for (bool done = false; !done;) {
+      const int most = 1 + static_cast<int>(rng.Word(draw++) % 90);
+      done = slices.Advance(most);
+      ASSERT_LE(slices.slice_rows(), most);
+    }
+    ASSERT_EQ(std::memcmp(slices.Rows().data(), &want[begin * d], taken * d * 4), 0) << begin;
+    EXPECT_EQ(b.position(), int64_t(begin + taken));
+  }
+  EXPECT_EQ(std::memcmp(a.floats().data(), b.floats().data(), a.floats().size_bytes()), 0);
 }
 
 // The future cannot leak into a pass: other tokens behind t, the same bits up to t.
