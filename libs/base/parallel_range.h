@@ -19,8 +19,14 @@ void ParallelRange(ExecContext* exec, int64_t n, int64_t cost_ns, const Body& bo
     body(int64_t{0}, n);
     return;
   }
-  const int64_t parts = std::min<int64_t>(n, int64_t{exec->threads()} * 4);
-  exec->ParallelFor(parts, [&](int64_t i) { body(n * i / parts, n * (i + 1) / parts); });
+  // Every thread begins with a long part, three fifths of its share; short ones even out the end.
+  const int64_t threads = exec->threads();
+  if (n < 5 * threads) return exec->ParallelFor(n, [&](int64_t i) { body(i, i + 1); });
+  const auto begin_of = [&](int64_t part) {
+    const int64_t fifths = part <= threads ? 3 * part : 2 * threads + part;
+    return n * fifths / (5 * threads);
+  };
+  exec->ParallelFor(3 * threads, [&](int64_t i) { body(begin_of(i), begin_of(i + 1)); });
 }
 
 }  // namespace chimera
