@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_format.h"
 #include "decode/knot.h"
-#include "layers/moe.h"
 #include "model/braid_state.h"
 #include "model/layout.h"
 #include "model/step.h"
@@ -31,35 +30,13 @@ int64_t ExpertBytes(const ModelConfig& shape) {
 
 double Mib(int64_t bytes) { return static_cast<double>(bytes) / kMib; }
 
-// Buffers of a pass of so many rows.
-int64_t PassBytes(const ModelConfig& shape, int rows) {
-  // The widest maps of a layer, experts apart.
-  int64_t widest_out = 0, widest_in = 0;
-  for (const TensorSpec& spec : ModelLayout(shape)) {
-    if (!spec.name.starts_with("layers.") || IsExpert(spec.name)) continue;
-    widest_out = std::max<int64_t>(widest_out, spec.rows);
-    widest_in = std::max<int64_t>(widest_in, spec.cols);
-  }
-  // Floats of a row: input and output of the network, feed and state of the loop, delta and branch
-  // of a layer; then its widest projection and the widest input of a map.
-  int64_t row = 6 * int64_t{shape.d_model} + widest_out + widest_in;
-  if (shape.moe.n_routed > 0) {
-    // Of every pick: gate and up, hidden and its normalised form, output.
-    row += kMoePicks * (4 * int64_t{shape.moe.d_expert} + shape.d_model);
-  }
-  return 4 * rows * row;
-}
-
-// Logits, raw and transformed ones, ids, sort keys; the last tokens.
-int64_t LogitBytes(const ModelConfig& shape) {
-  const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
-  return 4 * (6 * int64_t{shape.vocab_size} + recent);
-}
-
 }  // namespace
 
 int64_t StreamScratchBytes(const ModelConfig& shape) {
-  return PassBytes(shape, Stepper::kBatchMax) + LogitBytes(shape);
+  const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
+  // Logits, raw and transformed ones, ids, sort keys.
+  const int64_t vocab_rows = 6 * int64_t{shape.vocab_size};
+  return Stepper::Bytes(shape, Stepper::kBatchMax) + 4 * (vocab_rows + recent);
 }
 
 MemoryPlan PlanMemory(const Model& model, int max_streams) {
@@ -78,8 +55,8 @@ MemoryPlan PlanMemory(const Model& model, int max_streams) {
   add("braid", max_streams * BraidState::Bytes(model.shape()));
   // The passes of steps and of prompts serve all streams (cluster/pass_engine.h).
   add("activations", max_streams * StreamScratchBytes(model.shape()) +
-                         PassBytes(model.shape(), Stepper::kBatchMax) +
-                         PassBytes(model.shape(), Stepper::kPrefillMax));
+                         Stepper::Bytes(model.shape(), Stepper::kBatchMax) +
+                         Stepper::Bytes(model.shape(), Stepper::kPrefillMax));
   const size_t counted = plan.rows.size();
   for (const BudgetLabel& part : labels.parts) {
     const bool known = std::any_of(plan.rows.begin(), plan.rows.begin() + int64_t(counted),

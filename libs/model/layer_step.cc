@@ -135,6 +135,17 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
   }
 }
 
+int64_t LayerStep::Bytes(const ModelConfig& c, int max_tokens) {
+  int64_t floats = c.d_model + WidestProjection(c) + WidestInput(c) + 3 * c.n_heads;
+  int64_t bytes = LinearStep::Bytes(max_tokens, WidestInput(c));
+  if (c.moe.n_routed > 0) {
+    floats += kMoePicks * (3 * int64_t{c.moe.d_expert} + c.d_model);
+    bytes += LinearStep::Bytes(kMoePicks * max_tokens, std::max(c.d_model, c.moe.d_expert));
+  }
+  if (Has(c, LayerKind::kTitans)) floats += TitansNodeFloats(TitansShapeOf(c));
+  return bytes + max_tokens * floats * int64_t{sizeof(float)};
+}
+
 void LayerStep::Mix(const LayerWeights& layer, std::span<const LayerRow> rows, float* x) {
   const int n = static_cast<int>(rows.size());
   linear_.Norm(x, layer.mixer_norm, n, c_.d_model);

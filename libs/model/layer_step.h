@@ -53,6 +53,8 @@ class LayerStep {
  public:
   // knot: of SK layers, null without.
   LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens, ExecContext* exec);
+  // Bytes of the buffers that grow with max_tokens.
+  static int64_t Bytes(const ModelConfig& config, int max_tokens);
 
   // The first half of a layer, the mixer: x [rows][d_model] is updated. Rows may be of several
   // streams; those of one are in order.

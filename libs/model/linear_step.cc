@@ -37,6 +37,12 @@ LinearStep::LinearStep(bool quantized, int max_tokens, int widest, ExecContext* 
   low_.resize(static_cast<size_t>(max_tokens) * kLowRank);
 }
 
+int64_t LinearStep::Bytes(int max_tokens, int widest) {
+  // Floats, int8 form, scales and sums of blocks.
+  const int64_t values = int64_t{max_tokens} * widest;
+  return values * 5 + values / kActBlock * 8 + int64_t{max_tokens} * kLowRank * 4;
+}
+
 void LinearStep::Norm(const float* in, const float* gamma, int n, int cols) {
   ParallelRange(exec_, n, int64_t{n} * cols / kFloatsPerNs, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * cols;

@@ -24,6 +24,8 @@ class LinearStep {
  public:
   // widest: the most columns of any input.
   LinearStep(bool quantized, int max_tokens, int widest, ExecContext* exec);
+  // Bytes of the buffers of such a one.
+  static int64_t Bytes(int max_tokens, int widest);
 
   // normed = gamma * RMSNorm(in), in [n][cols], and its int8 form when the model is quantised.
   void Norm(const float* in, const float* gamma, int n, int cols);

@@ -18,15 +18,21 @@ inline constexpr int kWindowsKept = 4;
 // a pass that goes on beyond the window has to keep.
 class MemoryCopies {
  public:
-  explicit MemoryCopies(const ModelConfig& c)
-      : floats_(0), slots_(static_cast<size_t>(c.n_layers)) {
+  explicit MemoryCopies(const ModelConfig& c) : slots_(static_cast<size_t>(c.n_layers)) {
     int n = 0;
-    for (int i = c.loop.first_layer; c.loop.enabled && i <= c.loop.last_layer; ++i) {
-      if (c.layers[static_cast<size_t>(i)] != LayerKind::kTitans) continue;
-      slots_[static_cast<size_t>(i)] = ++n;
+    for (int i = 0; i < c.n_layers; ++i) {
+      if (Keeps(c, i)) slots_[static_cast<size_t>(i)] = ++n;
     }
     if (n > 0) floats_ = TitansMemoryFloats(TitansShapeOf(c));
     copies_.resize(static_cast<size_t>(n * kWindowsKept * floats_));
+  }
+
+  static int64_t Bytes(const ModelConfig& c) {
+    int64_t floats = 0;
+    for (int i = 0; i < c.n_layers; ++i) {
+      if (Keeps(c, i)) floats += kWindowsKept * TitansMemoryFloats(TitansShapeOf(c));
+    }
+    return floats * int64_t{sizeof(float)};
   }
 
   bool needed() const { return floats_ > 0; }
@@ -37,7 +43,12 @@ class MemoryCopies {
   }
 
  private:
-  int64_t floats_;
+  static bool Keeps(const ModelConfig& c, int layer) {
+    return c.loop.enabled && c.loop.Contains(layer) &&
+           c.layers[static_cast<size_t>(layer)] == LayerKind::kTitans;
+  }
+
+  int64_t floats_ = 0;
   std::vector<int64_t> slots_;  // of the layers: 0 is none
   std::vector<float> copies_;
 };

@@ -292,6 +292,12 @@ Stepper::Stepper(const Model& model, ExecContext* exec, int rows_max)
 
 Stepper::~Stepper() = default;
 
+int64_t Stepper::Bytes(const ModelConfig& c, int rows_max) {
+  const int64_t row_floats = int64_t{c.loop.enabled ? 4 : 2} * c.d_model;
+  return rows_max * row_floats * int64_t{sizeof(float)} + LayerStep::Bytes(c, rows_max) +
+         MemoryCopies::Bytes(c);
+}
+
 std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops, bool exit_early) {
   const Row row = {.state = state, .token = token, .loops = loops, .exit_early = exit_early};
   return scratch_->Batch({&row, 1});

@@ -33,6 +33,8 @@ class Stepper {
   // rows_max: kBatchMax..kPrefillMax. Scratch grows with it.
   Stepper(const Model& model, ExecContext* exec, int rows_max = kBatchMax);
   ~Stepper();
+  // Bytes of its buffers, but for what windows add.
+  static int64_t Bytes(const ModelConfig& config, int rows_max);
 
   // Advances the state by one token (0 <= token < vocab_size) with `loops` iterations of the looped
   // block, 1..state->loops(); 0 means all of them. With exit_early the token stops before that as
