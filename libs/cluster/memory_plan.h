@@ -33,8 +33,8 @@ MemoryPlan PlanMemory(const Model& model, int max_streams);
 // "weights 4.3 MiB (label 476), ..., limit 2642.0 MiB (label 3174)".
 std::string MemoryPlanText(const MemoryPlan& plan);
 
-// Buffers of one stream, counted from the shape: rows of a pass (a stream's own exist from its first
-// window on), logits and what becomes of them, the last tokens.
+// Buffers of one stream, counted from the shape: rows of a pass (a stream's own exist from its
+// first window on), logits and what becomes of them, the last tokens.
 int64_t StreamScratchBytes(const ModelConfig& shape);
 
 }  // namespace chimera
