@@ -156,6 +156,10 @@ TEST(KnotMemory, MeasuredMemoryStaysWithinThePlan) {
     for (int at = 0; at < 64; ++at) request.nodes.push_back({.parent = at - 1, .token_id = at});
     request.nodes.back().want_distribution = true;
     ASSERT_TRUE((*stream)->Verify(request).ok());
+    VerifyRequest window;
+    window.commit_all = false;
+    window.nodes.push_back({.parent = -1, .token_id = 7});
+    ASSERT_TRUE((*stream)->Verify(window).ok());
     streams.push_back(*std::move(stream));
   }
   const int64_t grown = ReadResidentBytes().anonymous - before;

@@ -36,7 +36,8 @@ int64_t StreamScratchBytes(const ModelConfig& shape) {
   const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
   // Logits, raw and transformed ones, ids, sort keys.
   const int64_t vocab_rows = 6 * int64_t{shape.vocab_size};
-  return Stepper::Bytes(shape, Stepper::kBatchMax) + 4 * (vocab_rows + recent);
+  return Stepper::Bytes(shape, Stepper::kBatchMax) +
+         Stepper::WindowBytes(shape, shape.loop.loops_default) + 4 * (vocab_rows + recent);
 }
 
 MemoryPlan PlanMemory(const Model& model, int max_streams) {

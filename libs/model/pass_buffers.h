@@ -56,13 +56,12 @@ class MemoryCopies {
 // What a window leaves in every layer and iteration until a path is committed.
 struct TreeRecords {
   TreeRecords(const ModelConfig& c, int loops) : config(c) {
-    for (int iteration = 0; iteration < loops; ++iteration) {
-      for (int i = 0; i < c.n_layers; ++i) {
-        if (iteration > 0 && !c.loop.Contains(i)) continue;
-        const LayerKind kind = c.layers[static_cast<size_t>(i)];
-        floats.emplace_back(static_cast<size_t>(TreeRecordFloats(c, kind, kTreeNodesMax)));
-      }
-    }
+    ForLayers(c, loops, [&](int64_t n) { floats.emplace_back(static_cast<size_t>(n)); });
+  }
+  static int64_t Bytes(const ModelConfig& c, int loops) {
+    int64_t all = 0;
+    ForLayers(c, loops, [&](int64_t n) { all += n; });
+    return all * int64_t{sizeof(float)};
   }
   float* At(int layer, int iteration) {
     const int looped = config.loop.last_layer - config.loop.first_layer + 1;
@@ -70,6 +69,17 @@ struct TreeRecords {
                                      : config.n_layers + (iteration - 1) * looped +
                                            (layer - config.loop.first_layer);
     return floats[static_cast<size_t>(index)].data();
+  }
+
+  // each(floats of a record) for the layers of every iteration, in order.
+  template <typename Each>
+  static void ForLayers(const ModelConfig& c, int loops, const Each& each) {
+    for (int iteration = 0; iteration < loops; ++iteration) {
+      for (int i = 0; i < c.n_layers; ++i) {
+        if (iteration > 0 && !c.loop.Contains(i)) continue;
+        each(TreeRecordFloats(c, c.layers[static_cast<size_t>(i)], kTreeNodesMax));
+      }
+    }
   }
 
   const ModelConfig& config;

@@ -298,6 +298,10 @@ int64_t Stepper::Bytes(const ModelConfig& c, int rows_max) {
          MemoryCopies::Bytes(c);
 }
 
+int64_t Stepper::WindowBytes(const ModelConfig& c, int loops) {
+  return TreeRecords::Bytes(c, loops);
+}
+
 std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops, bool exit_early) {
   const Row row = {.state = state, .token = token, .loops = loops, .exit_early = exit_early};
   return scratch_->Batch({&row, 1});

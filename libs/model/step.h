@@ -33,8 +33,9 @@ class Stepper {
   // rows_max: kBatchMax..kPrefillMax. Scratch grows with it.
   Stepper(const Model& model, ExecContext* exec, int rows_max = kBatchMax);
   ~Stepper();
-  // Bytes of its buffers, but for what windows add.
+  // Bytes of its buffers, and of those that windows of so many loops add.
   static int64_t Bytes(const ModelConfig& config, int rows_max);
+  static int64_t WindowBytes(const ModelConfig& config, int loops);
 
   // Advances the state by one token (0 <= token < vocab_size) with `loops` iterations of the looped
   // block, 1..state->loops(); 0 means all of them. With exit_early the token stops before that as

@@ -53,7 +53,7 @@ TEST(ShippedModel, LongPassesOnTwoThreadsEqualSteps) {
   const auto model = Shipped();
   ASSERT_NE(model, nullptr);
   ExecContext one(1), two(2);
-  Stepper steps(*model, &one), passes(*model, &two);
+  Stepper steps(*model, &one), passes(*model, &two, Stepper::kPrefillMax);
   BraidState by_step(model->shape(), 3), by_pass(model->shape(), 3);
   const auto d = static_cast<size_t>(model->shape().d_model);
   for (int pass = 0; pass < 5; ++pass) {
