@@ -145,7 +145,8 @@ absl::StatusOr<CrashRoundsReport> RunCrashRounds(const CrashRoundsOptions& optio
   CrashRoundsReport report;
   Oracle oracle(&report);
   const PhiloxStream random(options.seed, RngPurpose::kMemoryDrop, 2);
-  for (int round = 0; round < options.rounds; ++round) {
+  const int most = options.rounds + options.rounds_for_backup;
+  for (int round = 0; round < (report.kills_in_backup > 0 ? options.rounds : most); ++round) {
     const float draw = random.Uniform(static_cast<uint64_t>(round));
     const int kill_ms = static_cast<int>(5 + 700 * draw);
     CHIMERA_ASSIGN_OR_RETURN(const std::string output, RunAndKill(options, round, kill_ms));

@@ -14,6 +14,7 @@ struct CrashRoundsOptions {
   std::string driver;  // path of memory_crash_writer
   std::string store;   // folder; its backups go beside it, to store + ".backup"
   int rounds = 10;
+  int rounds_for_backup = 0;  // more of them, until one was killed in a backup
   uint64_t seed = 0;
 };
 

@@ -17,8 +17,11 @@ TEST_F(MemoryCrash, KillsAtRandomMoments) {
   constexpr uint64_t kSeed = 7;
   std::printf("seed %" PRIu64 "\n", kSeed);
   ASSERT_NE(MustOpen(Options()), nullptr);
-  const auto report =
-      RunCrashRounds({.driver = CHIMERA_CRASH_WRITER, .store = path_, .rounds = 10, .seed = kSeed});
+  const auto report = RunCrashRounds({.driver = CHIMERA_CRASH_WRITER,
+                                      .store = path_,
+                                      .rounds = 10,
+                                      .rounds_for_backup = 20,
+                                      .seed = kSeed});
   std::filesystem::remove_all(path_ + ".backup");
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_GT(report->acknowledged, 100);
