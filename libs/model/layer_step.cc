@@ -104,6 +104,7 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
                      ExecContext* exec)
     : c_(config),
       exec_(exec),
+      width_(static_cast<size_t>(Width(config))),
       linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
       expert_(config.quant.enabled, config.moe.n_routed > 0 ? kMoePicks * max_tokens : 0,
               std::max(config.d_model, config.moe.d_expert), exec),
@@ -216,29 +217,26 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
 void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
   const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
-  const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
-  const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
-  const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
   ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
     float* const state = rows[begin].at.state;
     for (int part = 0; part < 3; ++part) {
       const int at = part * width + begin_at;
-      float* const x = qkv_of(begin) + at;
+      float* const x = QkvOf(begin) + at;
       ShortConv().steps(x, 4 * width, static_cast<int>(end - begin), w.conv + kConvWidth * at,
                         state + at, 3 * width, count * kHeadDim, x);
     }
-    for (size_t t = begin; t < end; ++t) DeltaGates(w, heads, first, count, qkv_of(t), gate_of(t));
+    for (size_t t = begin; t < end; ++t) DeltaGates(w, heads, first, count, QkvOf(t), GatesOf(t));
     for (int h = first; h < first + count; ++h) {
       float* const matrix = state + kConvState * 3 * width + h * kHeadState;
       for (size_t t = begin; t < end; ++t) {
-        const float* q = qkv_of(t) + h * kHeadDim;
-        GatedDelta().step(matrix, q, q + width, q + 2 * width, gate_of(t)[h], gate_of(t)[heads + h],
-                          out_of(t) + h * kHeadDim);
+        const float* q = QkvOf(t) + h * kHeadDim;
+        GatedDelta().step(matrix, q, q + width, q + 2 * width, GatesOf(t)[h], GatesOf(t)[heads + h],
+                          MixedOf(t) + h * kHeadDim);
       }
     }
     for (size_t t = begin; t < end; ++t) {
-      float* const own = out_of(t) + begin_at;
-      GatedDelta().head_norm(own, qkv_of(t) + 3 * width + begin_at, w.head_norm, count, own,
+      float* const own = MixedOf(t) + begin_at;
+      GatedDelta().head_norm(own, QkvOf(t) + 3 * width + begin_at, w.head_norm, count, own,
                              nullptr);
     }
   });
@@ -371,24 +369,22 @@ void LayerStep::MlstmMixer(const MlstmWeights& w, std::span<const LayerRow> rows
 void LayerStep::MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
   const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
-  const auto qkv_of = [&](size_t t) { return projected_.data() + t * 4 * size_t(width); };
-  const auto gate_of = [&](size_t t) { return gates_.data() + t * 2 * size_t(heads); };
-  const auto out_of = [&](size_t t) { return mixed_.data() + t * size_t(width); };
   ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
     float* const state = rows[begin].at.state;
     float* const vectors = state + heads * kHeadState;
     float* const frames = vectors + heads * kHeadDim;
     for (int h = first; h < first + count; ++h) {
       for (size_t t = begin; t < end; ++t) {
-        const float* q = qkv_of(t) + h * kHeadDim;
+        const float* q = QkvOf(t) + h * kHeadDim;
         Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, q, q + width,
-                     q + 2 * width, gate_of(t)[h], gate_of(t)[heads + h], out_of(t) + h * kHeadDim);
+                     q + 2 * width, GatesOf(t)[h], GatesOf(t)[heads + h],
+                     MixedOf(t) + h * kHeadDim);
       }
     }
     for (size_t t = begin; t < end; ++t) {
-      float* const own = out_of(t) + begin_at;
-      Mlstm().head_norm(own, qkv_of(t) + 3 * width + begin_at, w.head_norm + begin_at, 1, count,
-                        own, nullptr);
+      float* const own = MixedOf(t) + begin_at;
+      Mlstm().head_norm(own, QkvOf(t) + 3 * width + begin_at, w.head_norm + begin_at, 1, count, own,
+                        nullptr);
     }
   });
 }

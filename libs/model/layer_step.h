@@ -96,6 +96,11 @@ class LayerStep {
   void SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const LayerState& at,
                   float* record);
 
+  // Of token t of a GD, SK or XM layer: q, k, v and the output gate, two gates a head, the output.
+  float* QkvOf(size_t t) { return projected_.data() + t * 4 * width_; }
+  float* GatesOf(size_t t) { return gates_.data() + t * 2 * static_cast<size_t>(c_.n_heads); }
+  float* MixedOf(size_t t) { return mixed_.data() + t * width_; }
+
   void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
   // What is due before a token of a TM layer at its position.
   void BeginTitans(const TitansWeights& w, const LayerState& at, int64_t position);
@@ -108,6 +113,7 @@ class LayerStep {
 
   const ModelConfig& c_;
   ExecContext* const exec_;
+  const size_t width_;  // of all heads
   LinearStep linear_;
   std::vector<float> delta_;      // [n][d_model] what a branch adds
   std::vector<float> projected_;  // input projections of a branch

@@ -9,11 +9,14 @@
 
 #include "base/check.h"
 #include "layers/loop.h"
+#include "layers/moe.h"
 #include "layers/rms_norm.h"
 #include "model/layer_step.h"
 #include "model/pass_buffers.h"
 
 namespace chimera {
+
+static_assert(Stepper::kPrefillMax <= kMoeTokensMax && Stepper::kBatchMax >= kTreeNodesMax);
 
 // Buffers for rows_max rows, and the passes over them.
 struct Stepper::Scratch {
