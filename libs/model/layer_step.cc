@@ -104,7 +104,6 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
                      ExecContext* exec)
     : c_(config),
       exec_(exec),
-      width_(static_cast<size_t>(Width(config))),
       linear_(config.quant.enabled, max_tokens, WidestInput(config), exec),
       expert_(config.quant.enabled, config.moe.n_routed > 0 ? kMoePicks * max_tokens : 0,
               std::max(config.d_model, config.moe.d_expert), exec),
@@ -204,8 +203,8 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
   ParallelRange(exec_, heads, int64_t{n} * heads * kHeadStepNs, [&](int64_t begin, int64_t end) {
     DeltaHeads(w, rows, static_cast<int>(begin), static_cast<int>(end - begin));
   });
-  for (int t = 0; t < n; ++t) {
-    const float* gate = gates_.data() + t * 2 * heads;
+  for (size_t t = 0; t < rows.size(); ++t) {
+    const float* gate = GatesOf(t);
     for (int h = 0; h < heads; ++h) {
       gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
       gate_sums_.beta += static_cast<double>(gate[heads + h]);

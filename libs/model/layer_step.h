@@ -97,9 +97,10 @@ class LayerStep {
                   float* record);
 
   // Of token t of a GD, SK or XM layer: q, k, v and the output gate, two gates a head, the output.
-  float* QkvOf(size_t t) { return projected_.data() + t * 4 * width_; }
+  float* QkvOf(size_t t) { return projected_.data() + t * 4 * width(); }
   float* GatesOf(size_t t) { return gates_.data() + t * 2 * static_cast<size_t>(c_.n_heads); }
-  float* MixedOf(size_t t) { return mixed_.data() + t * width_; }
+  float* MixedOf(size_t t) { return mixed_.data() + t * width(); }
+  size_t width() const { return static_cast<size_t>(c_.n_heads * c_.head_dim); }
 
   void ProjectIn(const LinearView& w_in, const float* w_gates, int gates, int n);
   // What is due before a token of a TM layer at its position.
@@ -113,7 +114,6 @@ class LayerStep {
 
   const ModelConfig& c_;
   ExecContext* const exec_;
-  const size_t width_;  // of all heads
   LinearStep linear_;
   std::vector<float> delta_;      // [n][d_model] what a branch adds
   std::vector<float> projected_;  // input projections of a branch

@@ -24,7 +24,7 @@ class MemoryCopies {
       if (Keeps(c, i)) slots_[static_cast<size_t>(i)] = ++n;
     }
     if (n > 0) floats_ = TitansMemoryFloats(TitansShapeOf(c));
-    copies_.resize(static_cast<size_t>(n * kWindowsKept * floats_));
+    copies_.resize(static_cast<size_t>(Bytes(c)) / sizeof(float));
   }
 
   static int64_t Bytes(const ModelConfig& c) {
