@@ -17,9 +17,11 @@
 #include "cluster/cost_probe.h"
 #include "cluster/memory_plan.h"
 #include "cluster/memory_report.h"
+#include "cluster/pass_engine.h"
 #include "decode/knot_snapshot.h"
 #include "model/braid_state.h"
 #include "model/model_testing.h"
+#include "model/window.h"
 #include "services/serving_testing.h"
 
 namespace chimera {
@@ -28,6 +30,16 @@ namespace {
 using testing::HasSubstr;
 
 constexpr auto kPatience = std::chrono::seconds(20);
+
+// A window of so many first tokens, each with its distribution.
+VerifyRequest WindowOf(int nodes) {
+  VerifyRequest request;
+  request.commit_all = false;
+  for (int i = 0; i < nodes; ++i) {
+    request.nodes.push_back({.parent = -1, .token_id = i, .want_distribution = true});
+  }
+  return request;
+}
 
 // Info once the model that is current has been measured.
 KnotModelInfo MeasuredInfo(const LocalKnot& knot) {
@@ -83,28 +95,35 @@ TEST(KnotMemory, TheLimitHoldsForEverything) {
   ServingOptions options;
   options.max_streams = 8;
   options.data_dir = TestFolder("knot_memory_data");
-  options.memory_limit_bytes =
-      model->weight_bytes() + 2 * stream + BraidState::Bytes(model->shape());
+  const int64_t loaded = model->weight_bytes() + PassEngine::Bytes(model->shape());
+  options.memory_limit_bytes = loaded + 2 * stream + BraidState::Bytes(model->shape());
   Serving serving(folder, options);
   const MemoryBudget& memory = serving.local->memory();
-  EXPECT_EQ(memory.held(), model->weight_bytes());
+  EXPECT_EQ(memory.held(), loaded);
   for (Knot* knot :
        {static_cast<Knot*>(serving.local.get()), static_cast<Knot*>(serving.remote.get())}) {
     auto first = knot->Open("", 0, 0), second = knot->Open("", 0, 0);
     ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
-    EXPECT_EQ(memory.held(), model->weight_bytes() + 2 * stream);
+    EXPECT_EQ(memory.held(), loaded + 2 * stream);
     const auto refused = [&](const absl::Status& status, const std::string& what) {
       EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
       EXPECT_THAT(std::string(status.message()), HasSubstr(what));
       EXPECT_THAT(
           std::string(status.message()),
           HasSubstr(absl::StrCat("exceeds the memory limit of ", options.memory_limit_bytes)));
-      EXPECT_EQ(memory.held(), model->weight_bytes() + 2 * stream);
+      EXPECT_EQ(memory.held(), loaded + 2 * stream);
       EXPECT_EQ(serving.local->Info().streams_running, 2);
     };
     refused(knot->Open("", 0, 0).status(), "the buffers of a stream of");
     refused((*first)->Fork(0).status(), "the buffers of a stream of");
     refused((*first)->TakeSnapshot("").status(), "a snapshot of");
+    if (knot == serving.local.get()) {  // on the wire every error ends its stream
+      ASSERT_GT(Window::Bytes(model->shape(), kTreeNodesMax, 1), BraidState::Bytes(model->shape()));
+      refused((*first)->Verify(WindowOf(kTreeNodesMax)).status(), "the records of a window of");
+      VerifyRequest step;
+      step.nodes.push_back({.parent = -1, .token_id = 7});
+      EXPECT_TRUE((*first)->Verify(step).ok()) << "it goes on";
+    }
     second->reset();
     auto bytes = CopySnapshot(first->get(), "");
     ASSERT_TRUE(bytes.ok()) << bytes.status();
@@ -120,8 +139,31 @@ TEST(KnotMemory, TheLimitHoldsForEverything) {
     first->reset();
     second->reset();
     EXPECT_TRUE(serving.SlotsFreeWithin(500));
-    EXPECT_EQ(memory.held(), model->weight_bytes());
+    EXPECT_EQ(memory.held(), loaded);
   }
+}
+
+// What a stream's windows take is counted as they grow, and given back with the stream.
+TEST(KnotMemory, WindowsAreCountedWhenTheyAreAskedFor) {
+  const std::string folder = TestModelFolder("knot_memory_5", true, 1, TestShape::kFull);
+  const auto model = *Model::Load(folder);
+  const ModelConfig& shape = model->shape();
+  Serving serving(folder, {});
+  const MemoryBudget& memory = serving.local->memory();
+  const int64_t loaded = memory.held(MemoryPart::kScratch);
+  auto stream = serving.remote->Open("", 0, 2);
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  const int64_t opened = loaded + StreamScratchBytes(shape);
+  EXPECT_EQ(memory.held(MemoryPart::kScratch), opened);
+  for (const auto& [nodes, most] : {std::pair{3, 3}, {20, 20}, {5, 20}, {40, 40}}) {
+    ASSERT_TRUE((*stream)->Verify(WindowOf(nodes)).ok());
+    EXPECT_EQ(memory.held(MemoryPart::kScratch),
+              opened + Window::Bytes(shape, most, 2) + LogitsBytes(shape, most));
+  }
+  EXPECT_EQ(LogitsBytes(shape, 40), LogitsBytes(shape, kHeadRowsMax)) << "a pass at a time";
+  stream->reset();
+  EXPECT_TRUE(serving.SlotsFreeWithin(500));
+  EXPECT_EQ(memory.held(MemoryPart::kScratch), loaded);
 }
 
 // A model counts until its last stream ends.
@@ -156,10 +198,7 @@ TEST(KnotMemory, MeasuredMemoryStaysWithinThePlan) {
     for (int at = 0; at < 64; ++at) request.nodes.push_back({.parent = at - 1, .token_id = at});
     request.nodes.back().want_distribution = true;
     ASSERT_TRUE((*stream)->Verify(request).ok());
-    VerifyRequest window;
-    window.commit_all = false;
-    window.nodes.push_back({.parent = -1, .token_id = 7});
-    ASSERT_TRUE((*stream)->Verify(window).ok());
+    ASSERT_TRUE((*stream)->Verify(WindowOf(20)).ok());
     streams.push_back(*std::move(stream));
   }
   const int64_t grown = ReadResidentBytes().anonymous - before;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "cluster/channel.h"
+#include "layers/token_tree.h"
 #include "model/model_testing.h"
 #include "services/serving_testing.h"
 
@@ -248,6 +249,32 @@ TEST(KnotWindows, EqualPlainPassesLocallyAndRemotely) {
     ASSERT_TRUE((*drafts)->Verify(window).ok());
     EXPECT_EQ((*drafts)->Verify(request({12}, {}))->distributions[0].logits,
               (*plain)->Verify(request({12}, {}))->distributions[0].logits);
+  }
+}
+
+// More distributions than one product of the head gives: every one is that of the plain pass.
+TEST(KnotWindows, EveryNodeOfAWideWindowHasItsDistribution) {
+  Serving serving(TestModelFolder("knot_windows_wide", true, 1, TestShape::kFull), {});
+  auto drafts = serving.remote->Open("", 0, 0);
+  ASSERT_TRUE(drafts.ok()) << drafts.status();
+  VerifyRequest window;
+  window.commit_all = false;
+  for (int i = 0; i < kTreeNodesMax; ++i) {
+    window.nodes.push_back({.parent = -1, .token_id = 17 * i, .want_distribution = i != 3});
+  }
+  const auto wide = (*drafts)->Verify(window);
+  ASSERT_TRUE(wide.ok()) << wide.status();
+  ASSERT_EQ(wide->distributions.size(), size_t{kTreeNodesMax} - 1);
+  for (const NodeDistribution& got : wide->distributions) {
+    auto plain = serving.local->Open("", 0, 0);
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    VerifyRequest one;
+    one.nodes.push_back({.parent = -1, .token_id = 17 * got.node, .want_distribution = true});
+    const auto want = (*plain)->Verify(one);
+    ASSERT_TRUE(want.ok()) << want.status();
+    EXPECT_EQ(got.token_ids, want->distributions[0].token_ids) << got.node;
+    EXPECT_EQ(got.logits, want->distributions[0].logits) << got.node;
+    EXPECT_EQ(got.raw_log_sum_exp, want->distributions[0].raw_log_sum_exp) << got.node;
   }
 }
 

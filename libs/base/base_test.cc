@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -12,6 +13,7 @@
 
 #include "base/exec_context.h"
 #include "base/file.h"
+#include "base/huge_pages.h"
 #include "base/philox.h"
 
 namespace chimera {
@@ -58,6 +60,33 @@ TEST(ExecContext, RunsEachIndexOnce) {
       for (const auto& hit : hits) ASSERT_EQ(hit.load(), 1);
     }
   }
+}
+
+TEST(HugePages, BuffersAreAlignedAndOfAnySize) {
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{100}, kHugePage - 1, 3 * kHugePage + 5}) {
+    BufferVector<uint8_t> buffer(n, 7);
+    EXPECT_EQ(buffer.size(), n);
+    EXPECT_EQ(std::count(buffer.begin(), buffer.end(), 7), static_cast<int64_t>(n));
+    if (n == 0) continue;
+    const auto at = reinterpret_cast<uintptr_t>(buffer.data());
+    EXPECT_EQ(at % (n >= kHugePage ? kHugePage : 64), 0u) << n;
+  }
+}
+
+// Where the system gives them at all.
+TEST(HugePages, TheShareIsThatOfTouchedMemory) {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string enabled;
+  std::getline(file, enabled);
+  BufferVector<uint8_t> small(4096, 1);
+  EXPECT_EQ(HugePageShare(nullptr, 0), 0.0);
+  EXPECT_LE(HugePageShare(small.data(), small.size()), 1.0);
+  if (enabled.find("[madvise]") == std::string::npos &&
+      enabled.find("[always]") == std::string::npos) {
+    GTEST_SKIP() << "no huge pages here: " << enabled;
+  }
+  const BufferVector<uint8_t> large(size_t{64} << 20, 1);
+  EXPECT_GT(HugePageShare(large.data(), large.size()), 0.0);
 }
 
 class FileTest : public testing::Test {

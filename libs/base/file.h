@@ -23,7 +23,8 @@ absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
 // Creates the folder and its parents; OK when it is there already.
 absl::Status MakeDirs(const std::string& path);
 
-// A read-only memory map. Immutable; pages are shared between processes.
+// A read-only memory map. Immutable; pages are shared between processes, and huge where kernel and
+// file system can and the cached file was not read in small pieces before.
 class MmapFile {
  public:
   static absl::StatusOr<MmapFile> Open(const std::string& path);

@@ -20,13 +20,14 @@ class Rig {
         d_model_(static_cast<size_t>(model.shape().d_model)),
         vocab_size_(model.shape().vocab_size),
         state_(model.shape()),
+        window_(model),
         logits_(static_cast<size_t>(vocab_size_)),
         row_(d_model_) {
     state_.Reset();
   }
 
   // Two branches, so that 32 positions end before the window's 16th depth.
-  void Window(int positions, ExecContext* exec) {
+  void Verify(int positions, ExecContext* exec) {
     if (!stepper_.has_value()) stepper_.emplace(model_, exec);
     int32_t parents[kTreeNodesMax];
     tokens_.clear();
@@ -34,7 +35,8 @@ class Rig {
       parents[i] = i < 2 ? -1 : i - 2;
       tokens_.push_back(i * 37 % vocab_size_);
     }
-    const auto rows = stepper_->Tree(&state_, TokenTree(parents, positions), tokens_);
+    window_.Begin(state_, TokenTree(parents, positions));
+    const auto rows = stepper_->Tree(&state_, &window_, tokens_);
     row_.assign(rows.begin(), rows.begin() + static_cast<int64_t>(d_model_));
   }
   void Head() { stepper_->Logits(row_, 1, logits_); }
@@ -44,6 +46,7 @@ class Rig {
   const size_t d_model_;
   const int vocab_size_;
   BraidState state_;
+  Window window_;
   std::optional<Stepper> stepper_;
   std::vector<float> logits_;
   std::vector<float> row_;  // of the last window
@@ -76,12 +79,12 @@ std::optional<CostCurve> MeasureCost(const Model& model, const CostProbeOptions&
   Rig rig(model);
   const int64_t share = options.budget_ns / static_cast<int64_t>(std::size(kCostPositions) + 1);
   // The first pass meets cold pages.
-  if (!MedianNs(options, 0, [&](ExecContext* exec) { rig.Window(1, exec); }).has_value())
+  if (!MedianNs(options, 0, [&](ExecContext* exec) { rig.Verify(1, exec); }).has_value())
     return std::nullopt;
   CostCurve curve;
   for (const int positions : kCostPositions) {
     const auto ns =
-        MedianNs(options, share, [&](ExecContext* exec) { rig.Window(positions, exec); });
+        MedianNs(options, share, [&](ExecContext* exec) { rig.Verify(positions, exec); });
     if (!ns.has_value()) return std::nullopt;
     curve.points.push_back({positions, *ns});
   }

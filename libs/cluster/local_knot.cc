@@ -30,17 +30,21 @@ std::string ModelsDir(const std::string& data_dir) { return data_dir + "/models"
 
 std::string Short(const std::string& id) { return id.substr(0, 12); }
 
-// The model, counted until the last who holds it lets go.
+// The model, counted with the passes over it until the last who holds it lets go.
 absl::StatusOr<std::shared_ptr<const Model>> Held(std::shared_ptr<const Model> model,
                                                   MemoryBudget* memory) {
   struct Holder {
     std::shared_ptr<const Model> model;
-    MemoryHold hold;
+    MemoryHold weights, passes;
   };
-  CHIMERA_ASSIGN_OR_RETURN(MemoryHold hold,
+  CHIMERA_ASSIGN_OR_RETURN(MemoryHold weights,
                            memory->Hold(MemoryPart::kWeights, model->weight_bytes(), "a model"));
+  CHIMERA_ASSIGN_OR_RETURN(MemoryHold passes,
+                           memory->Hold(MemoryPart::kScratch, PassEngine::Bytes(model->shape()),
+                                        "the passes over a model"));
   const Model* const raw = model.get();
-  auto holder = std::make_shared<Holder>(Holder{std::move(model), std::move(hold)});
+  auto holder =
+      std::make_shared<Holder>(Holder{std::move(model), std::move(weights), std::move(passes)});
   return std::shared_ptr<const Model>(std::move(holder), raw);
 }
 
@@ -68,6 +72,7 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
         budget(std::move(memory_in)),
         max_streams(max_streams_in) {
     current = model;
+    engine = scheduler.EngineOf(model);
     loaded.push_back(model);
     RaiseBudget(*model);
   }
@@ -160,7 +165,14 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
 
   void Checked(const std::string& id, const absl::Status& status) {
     if (status.ok()) {
-      LogInfo(absl::StrCat("weights of ", Short(id), " are as their digests say"));
+      std::shared_ptr<const Model> model;
+      {
+        MutexLock lock(&mutex);
+        model = Find(id);
+      }
+      const double huge = model == nullptr ? 0.0 : model->weights().huge_page_share();
+      LogInfo(absl::StrFormat("weights of %s are as their digests say, %.0f %% on huge pages",
+                              Short(id), 100 * huge));
     } else {
       LogError(absl::StrCat("weights of ", Short(id),
                             " are damaged, no new streams: ", status.message()));
@@ -206,6 +218,7 @@ struct LocalKnot::Core final : StreamHost, std::enable_shared_from_this<LocalKno
   mutable Mutex mutex;
   int64_t budget_bytes ABSL_GUARDED_BY(mutex) = 0;  // every slot with the default loops
   std::shared_ptr<const Model> current ABSL_GUARDED_BY(mutex);
+  std::shared_ptr<PassEngine> engine ABSL_GUARDED_BY(mutex);  // of current, between its streams too
   std::vector<std::weak_ptr<const Model>> loaded ABSL_GUARDED_BY(mutex);
   CostCurve cost ABSL_GUARDED_BY(mutex);
   std::string cost_model_id ABSL_GUARDED_BY(mutex);  // whose curve it is; empty: nobody's yet
@@ -354,10 +367,12 @@ absl::StatusOr<std::string> LocalKnot::Adopt(const std::string& folder) {
         WriteFileAtomic(ModelsDir(core_->options.data_dir) + "/current", id + "\n"));
   }
   std::string replaced;
+  std::shared_ptr<PassEngine> engine = core_->scheduler.EngineOf(model);
   {
     MutexLock lock(&core_->mutex);
     replaced = core_->current->id();
     core_->current = model;
+    core_->engine.swap(engine);
     std::erase_if(core_->loaded, [](const auto& weak) { return weak.expired(); });
     core_->loaded.push_back(model);
     core_->RaiseBudget(*model);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "cluster/memory_plan.h"
 
 namespace chimera {
 namespace {
@@ -14,7 +15,6 @@ static_assert(kHeadTile == kRowTile);
 // A mask that leaves more than this part of the head's rows is applied behind the whole head, whose
 // product the rows of a pass share.
 constexpr int64_t kMaskFirstShare = 2;
-constexpr int kWindow = 16;  // a window ends at the next position divisible by it (DESIGN D20)
 
 bool SameField(const SketchField& a, const SketchField& b) {
   if (a.weight != b.weight) return false;
@@ -32,6 +32,7 @@ LocalStream::LocalStream(std::shared_ptr<const Model> model, int loops, PassSche
       deadline_ns_(deadline_ns),
       on_close_(std::move(on_close)),
       state_(model_->shape(), loops),
+      window_(*model_),
       transformer_(model_->shape().vocab_size,
                    {model_->config().tokens.n_ranks, model_->config().tokens.eot}),
       logits_(static_cast<size_t>(model_->shape().vocab_size)) {
@@ -78,7 +79,7 @@ absl::Status LocalStream::Validate(const VerifyRequest& request) const {
     return absl::InvalidArgumentError(
         "want_surprise takes a pass whose nodes are all committed (commit_all)");
   }
-  const int in_window = window_.has_value() ? window_->n_nodes() : 0;
+  const int in_window = window_.open() ? window_.tree().n_nodes() : 0;
   if (request.commit_node < -1 || request.commit_node >= in_window) {
     return absl::InvalidArgumentError(absl::StrCat("commit_node ", request.commit_node,
                                                    " is outside the last window of ", in_window,
@@ -130,7 +131,7 @@ absl::Status LocalStream::ValidateNodes(const VerifyRequest& request) const {
 
 int64_t LocalStream::StartOf(const VerifyRequest& request) const {
   if (request.commit_node < 0) return position_;
-  return position_ + window_->depth(request.commit_node) + 1;
+  return window_.position(request.commit_node) + 1;
 }
 
 absl::Status LocalStream::ValidateFields(const VerifyRequest& request) const {
@@ -149,9 +150,9 @@ absl::Status LocalStream::ValidateFields(const VerifyRequest& request) const {
       return absl::InvalidArgumentError(
           absl::StrCat(name, " field: weight ", now.weight, " and no sketch"));
     }
-    if (!fields_may_change_ && StartOf(request) % kWindow != 0 && !SameField(now, before)) {
+    if (!fields_may_change_ && StartOf(request) % kWindowTokens != 0 && !SameField(now, before)) {
       return absl::InvalidArgumentError(absl::StrCat(name, " field changes at position ",
-                                                     StartOf(request), ", which ", kWindow,
+                                                     StartOf(request), ", which ", kWindowTokens,
                                                      " does not divide"));
     }
   }
@@ -181,10 +182,10 @@ absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
   const TokenTree tree(parents, static_cast<int>(n));
   const int64_t position = StartOf(request);
   for (int i = 0; i < tree.n_nodes(); ++i) {
-    if (position % kWindow + tree.depth(i) >= kWindow) {
+    if (position % kWindowTokens + tree.depth(i) >= kWindowTokens) {
       return absl::InvalidArgumentError(absl::StrCat(
           "node ", i, " stands at position ", position + tree.depth(i), ": a window from ",
-          position, " ends before the next multiple of ", kWindow));
+          position, " ends before the next multiple of ", kWindowTokens));
     }
   }
   return absl::OkStatus();
@@ -193,6 +194,7 @@ absl::Status LocalStream::ValidateWindow(const VerifyRequest& request) const {
 absl::StatusOr<VerifyResult> LocalStream::Verify(const VerifyRequest& request) {
   CHIMERA_RETURN_IF_ERROR(broken_);
   CHIMERA_RETURN_IF_ERROR(Validate(request));
+  CHIMERA_RETURN_IF_ERROR(HoldBuffers(request));
   VerifyResult result;
   const absl::Status status = Run(request, &result);
   if (!status.ok()) {
@@ -202,13 +204,44 @@ absl::StatusOr<VerifyResult> LocalStream::Verify(const VerifyRequest& request) {
   return result;
 }
 
+// What a stream needs beyond StreamScratchBytes is counted when it is first asked for; the largest
+// of each kind stays.
+absl::Status LocalStream::HoldBuffers(const VerifyRequest& request) {
+  const ModelConfig& shape = model_->shape();
+  const auto rows = std::count_if(request.nodes.begin(), request.nodes.end(),
+                                  [](const VerifyNode& node) { return node.want_distribution; });
+  const int64_t logits = LogitsBytes(shape, static_cast<int>(rows));
+  int64_t window = 0;
+  if (!request.commit_all) {
+    const int loops = request.loops == 0 ? state_.loops() : request.loops;
+    window = Window::Bytes(shape, static_cast<int>(request.nodes.size()), loops);
+  }
+  MemoryHold more_logits, more_window;  // both or none
+  if (logits > logits_held_) {
+    CHIMERA_ASSIGN_OR_RETURN(more_logits,
+                             host_->memory()->Hold(MemoryPart::kScratch, logits - logits_held_,
+                                                   "the distributions of a pass"));
+  }
+  if (window > window_held_) {
+    CHIMERA_ASSIGN_OR_RETURN(more_window,
+                             host_->memory()->Hold(MemoryPart::kScratch, window - window_held_,
+                                                   "the records of a window"));
+  }
+  logits_held_ += more_logits.bytes();
+  window_held_ += more_window.bytes();
+  for (MemoryHold* more : {&more_logits, &more_window}) {
+    if (more->bytes() > 0) holds_.push_back(std::move(*more));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LocalStream::Run(const VerifyRequest& request, VerifyResult* result) {
   transform_ = request.transform;
   hidden_.clear();
   wanted_.clear();
   if (request.commit_node >= 0) CommitWindow(request.commit_node);
   TakeFields(request.fields);
-  window_.reset();
+  window_.Close();
   if (history_.size() > 2 * RecentMax()) {
     history_.erase(history_.begin(), history_.end() - static_cast<int64_t>(RecentMax()));
   }
@@ -266,10 +299,56 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
     piece_wanted_.push_back(static_cast<int>(i - begin));
     Want(static_cast<int32_t>(i), {}, node);
   }
-  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  ReserveLogits(piece_wanted_.size());
+  float* const surprises = result->surprises.empty() ? nullptr : &result->surprises[begin];
+  CHIMERA_RETURN_IF_ERROR(RunJob(first_wanted, surprises, result));
+  position_ += static_cast<int64_t>(end - begin);
+  return absl::OkStatus();
+}
+
+absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* result) {
+  int32_t parents[kTreeNodesMax];
+  for (size_t i = 0; i < request.nodes.size(); ++i) parents[i] = request.nodes[i].parent;
+  window_.Begin(state_, TokenTree(parents, static_cast<int>(request.nodes.size())), request.loops);
+  rows_.clear();
+  piece_wanted_.clear();
+  window_tokens_.clear();
+  for (const VerifyNode& node : request.nodes) {
+    const auto i = static_cast<int>(rows_.size());
+    window_tokens_.push_back(node.token_id);
+    rows_.push_back(
+        {.state = &state_, .token = node.token_id, .fields = &span_fields_, .window = &window_});
+    if (!node.want_distribution) continue;
+    piece_wanted_.push_back(i);
+    Want(i, WindowPath(i), node);
+  }
+  CHIMERA_RETURN_IF_ERROR(RunJob(0, nullptr, result));
+  for (size_t begin = kHeadRowsMax; begin < wanted_.size(); begin += kHeadRowsMax) {
+    const size_t n = std::min<size_t>(kHeadRowsMax, wanted_.size() - begin);
+    const auto head = [&](ExecContext*) {
+      engine_->Head(HiddenOf(begin), static_cast<int>(n), logits_.data());
+    };
+    if (!scheduler_->RunAlone(head, Limits())) return Stopped();
+    CHIMERA_RETURN_IF_ERROR(AddDistributions(begin, n, {}, result));
+  }
+  return absl::OkStatus();
+}
+
+// Tokens from the window's root to a node.
+std::vector<int32_t> LocalStream::WindowPath(int node) const {
+  int8_t path[kTreeNodesMax];
+  const int length = window_.tree().Path(node, path);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < length; ++i) tokens.push_back(window_tokens_[static_cast<size_t>(path[i])]);
+  return tokens;
+}
+
+// Runs rows_, of which piece_wanted_ have distributions, those of wanted_ from first_wanted on: as
+// many as a pass gives.
+absl::Status LocalStream::RunJob(size_t first_wanted, float* surprises, VerifyResult* result) {
+  const size_t n = std::min<size_t>(kHeadRowsMax, piece_wanted_.size());
+  ReserveLogits(n);
   std::span<const int32_t> tiles;
-  if (piece_wanted_.size() == 1) {
+  if (n == 1) {
     CHIMERA_ASSIGN_OR_RETURN(tiles, TilesFor(wanted_[first_wanted]));
   }
   PassJob job = {.rows = rows_,
@@ -277,80 +356,35 @@ absl::Status LocalStream::RunPiece(const VerifyRequest& request, size_t begin, s
                  .tiles = tiles,
                  .hidden = HiddenOf(first_wanted),
                  .logits = logits_.data(),
+                 .surprises = surprises,
                  .gates = gates_};
-  if (!result->surprises.empty()) job.surprises = result->surprises.data() + begin;
   if (!scheduler_->Run(engine_.get(), &job, Limits())) return Stopped();
   gates_ = job.gates;
-  position_ += static_cast<int64_t>(end - begin);
   result->loops_run = job.loops_run;
   result->residual = job.residual;
-  for (size_t w = first_wanted; w < wanted_.size(); ++w) {
-    const size_t n = tiles.empty() ? vocab_size : tiles.size() * kHeadTile;
-    const std::span logits(logits_.data() + (w - first_wanted) * vocab_size, n);
-    CHIMERA_ASSIGN_OR_RETURN(NodeDistribution distribution,
-                             Distribution(wanted_[w], logits, 0, transform_.rows_max));
+  return AddDistributions(first_wanted, n, tiles, result);
+}
+
+// From logits_: n rows, or the tiles of one.
+absl::Status LocalStream::AddDistributions(size_t first_wanted, size_t n,
+                                           std::span<const int32_t> tiles, VerifyResult* result) {
+  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
+  const size_t floats = tiles.empty() ? vocab_size : tiles.size() * kHeadTile;
+  for (size_t i = 0; i < n; ++i) {
+    CHIMERA_ASSIGN_OR_RETURN(
+        NodeDistribution distribution,
+        Distribution(wanted_[first_wanted + i], {logits_.data() + i * vocab_size, floats}, 0,
+                     transform_.rows_max));
     result->distributions.push_back(std::move(distribution));
   }
   return absl::OkStatus();
 }
 
-absl::Status LocalStream::RunWindow(const VerifyRequest& request, VerifyResult* result) {
-  int32_t parents[kTreeNodesMax];
-  window_tokens_.clear();
-  for (size_t i = 0; i < request.nodes.size(); ++i) {
-    parents[i] = request.nodes[i].parent;
-    window_tokens_.push_back(request.nodes[i].token_id);
-  }
-  const TokenTree tree(parents, static_cast<int>(request.nodes.size()));
-  for (int i = 0; i < tree.n_nodes(); ++i) {
-    if (!request.nodes[static_cast<size_t>(i)].want_distribution) continue;
-    int8_t path[kTreeNodesMax];
-    const int length = tree.Path(i, path);
-    std::vector<int32_t> tokens;
-    for (int j = 0; j < length; ++j) tokens.push_back(window_tokens_[static_cast<size_t>(path[j])]);
-    Want(i, std::move(tokens), request.nodes[static_cast<size_t>(i)]);
-  }
-  const auto d_model = static_cast<size_t>(model_->shape().d_model);
-  const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
-  const size_t rows_max = std::min<size_t>(kHeadRowsMax, wanted_.size());
-  ReserveLogits(rows_max);
-  absl::Status status;
-  const auto pass = [&](ExecContext* exec) {
-    if (!windows_.has_value()) windows_.emplace(*model_, exec);
-    windows_->SetFields(span_fields_);
-    const std::span<const float> rows =
-        windows_->Tree(&state_, tree, window_tokens_, request.loops);
-    for (size_t w = 0; w < wanted_.size(); ++w) {
-      std::copy_n(rows.data() + static_cast<size_t>(wanted_[w].node) * d_model, d_model,
-                  HiddenOf(w));
-    }
-    for (size_t begin = 0; begin < wanted_.size() && status.ok(); begin += rows_max) {
-      const size_t n = std::min(rows_max, wanted_.size() - begin);
-      engine_->Head(HiddenOf(begin), static_cast<int>(n), logits_.data());
-      for (size_t i = 0; i < n && status.ok(); ++i) {
-        absl::StatusOr<NodeDistribution> distribution =
-            Distribution(wanted_[begin + i], {logits_.data() + i * vocab_size, vocab_size}, 0,
-                         transform_.rows_max);
-        status = distribution.status();
-        if (status.ok()) result->distributions.push_back(*std::move(distribution));
-      }
-    }
-  };
-  if (!scheduler_->RunAlone(pass, Limits())) return Stopped();
-  window_ = tree;
-  result->loops_run = windows_->loops_run();
-  result->residual = windows_->residual();
-  return status;
-}
-
 void LocalStream::CommitWindow(int32_t node) {
-  windows_->CommitTree(&state_, node);
-  int8_t path[kTreeNodesMax];
-  const int length = window_->Path(node, path);
-  for (int i = 0; i < length; ++i) {
-    history_.push_back(window_tokens_[static_cast<size_t>(path[i])]);
-  }
-  position_ += length;
+  const std::vector<int32_t> tokens = WindowPath(node);
+  window_.Commit(&state_, node);
+  history_.insert(history_.end(), tokens.begin(), tokens.end());
+  position_ = state_.position();
 }
 
 void LocalStream::ReportPass(const VerifyResult& result, const char* kind) {
@@ -386,7 +420,9 @@ absl::StatusOr<std::span<const int32_t>> LocalStream::TilesFor(const Wanted& wan
 
 void LocalStream::ReserveLogits(size_t rows) {
   const size_t floats = rows * static_cast<size_t>(model_->shape().vocab_size);
-  if (logits_.size() < floats) logits_.resize(floats);
+  if (logits_.size() >= floats) return;
+  BufferVector<float>().swap(logits_);  // the old ones go first
+  logits_.resize(floats);
 }
 
 float* LocalStream::HiddenOf(size_t wanted) {

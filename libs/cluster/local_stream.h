@@ -5,21 +5,22 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "base/metrics_sink.h"
 #include "cluster/held_snapshots.h"
+#include "cluster/memory_budget.h"
 #include "cluster/pass_scheduler.h"
 #include "cluster/stream_host.h"
 #include "decode/knot.h"
 #include "decode/logit_transform.h"
-#include "layers/token_tree.h"
 #include "model/model.h"
 #include "model/step.h"
+#include "model/window.h"
 
 namespace chimera {
 
@@ -74,10 +75,17 @@ class LocalStream final : public KnotStream {
   absl::Status RunPiece(const VerifyRequest& request, size_t begin, size_t end,
                         VerifyResult* result);
   absl::Status RunWindow(const VerifyRequest& request, VerifyResult* result);
+  absl::Status RunJob(size_t first_wanted, float* surprises, VerifyResult* result);
+  absl::Status AddDistributions(size_t first_wanted, size_t n, std::span<const int32_t> tiles,
+                                VerifyResult* result);
+  std::vector<int32_t> WindowPath(int node) const;
   void CommitWindow(int32_t node);
+  // RESOURCE_EXHAUSTED where the budget has no room for the buffers of this pass; the stream can
+  // be used as before.
+  absl::Status HoldBuffers(const VerifyRequest& request);
   // Room for the logits of so many rows.
   void ReserveLogits(size_t rows);
-  // Makes room for the hidden row of a node whose distribution is wanted.
+  // Makes room for the hidden vector of a node whose distribution is wanted.
   void Want(int32_t node, std::vector<int32_t> path, const VerifyNode& from);
   // The tiles to evaluate for a mask instead of the whole head; empty when that does not pay.
   absl::StatusOr<std::span<const int32_t>> TilesFor(const Wanted& wanted);
@@ -102,7 +110,7 @@ class LocalStream final : public KnotStream {
   std::atomic<bool> cancelled_{false};
 
   BraidState state_;
-  std::optional<Stepper> windows_;  // made for the first window
+  Window window_;  // open: the last pass was one that has not been committed
   LogitTransformer transformer_;
   LogitTransform transform_;        // of the last pass
   SketchFieldSet fields_;           // of the last pass
@@ -112,16 +120,18 @@ class LocalStream final : public KnotStream {
   std::vector<int32_t> seen_;       // what the penalty of a node of a window looks at
   std::vector<Stepper::Row> rows_;  // of the piece that runs
   std::vector<int> piece_wanted_;
-  std::vector<float> logits_;  // [up to kHeadRowsMax][vocab_size]
-  std::vector<float> hidden_;  // [wanted_][d_model]
+  BufferVector<float> logits_;  // [up to kHeadRowsMax][vocab_size]
+  std::vector<float> hidden_;   // [wanted_][d_model]
   std::vector<Wanted> wanted_;
-  // The last pass, when it was a window that has not been committed.
-  std::optional<TokenTree> window_;
-  std::vector<int32_t> window_tokens_;
+  std::vector<int32_t> window_tokens_;  // of the nodes
   int64_t position_ = 0;
   GateMeans gates_;                // of the passes since they were reported
   int64_t reported_position_ = 0;  // of that report
   absl::Status broken_;            // not OK: the stream is unusable
+  // Counted in the budget, beyond what it was admitted with.
+  std::vector<MemoryHold> holds_;
+  int64_t logits_held_ = 0;
+  int64_t window_held_ = 0;
   std::shared_ptr<StreamHost> host_;
   HeldSnapshots snapshots_;
 };

@@ -3,15 +3,18 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "cluster/pass_engine.h"
 #include "decode/knot.h"
 #include "model/braid_state.h"
 #include "model/layout.h"
-#include "model/step.h"
+#include "model/window.h"
 
 namespace chimera {
 namespace {
 
 constexpr int64_t kMib = 1 << 20;
+// Of a window: span_inference.tree_verify of the specification, width 4 and depth 5.
+constexpr int kPlannedNodes = 20;
 
 bool IsExpert(const std::string& name) {
   return name.ends_with(".moe.w_in") || name.ends_with(".moe.w_out") ||
@@ -36,8 +39,12 @@ int64_t StreamScratchBytes(const ModelConfig& shape) {
   const int64_t recent = 2 * int64_t{shape.recent_tokens} + kVerifyNodesMax;
   // Logits, raw and transformed ones, ids, sort keys.
   const int64_t vocab_rows = 6 * int64_t{shape.vocab_size};
-  return Stepper::Bytes(shape, Stepper::kBatchMax) +
-         Stepper::WindowBytes(shape, shape.loop.loops_default) + 4 * (vocab_rows + recent);
+  return 4 * (vocab_rows + recent);
+}
+
+int64_t LogitsBytes(const ModelConfig& shape, int distributions) {
+  const int more = std::clamp(distributions - 1, 0, kHeadRowsMax - 1);
+  return int64_t{more} * shape.vocab_size * int64_t{sizeof(float)};
 }
 
 MemoryPlan PlanMemory(const Model& model, int max_streams) {
@@ -54,10 +61,11 @@ MemoryPlan PlanMemory(const Model& model, int max_streams) {
   add("ternary_weights", model.weight_bytes() - experts);
   add("moe_experts", experts);
   add("braid", max_streams * BraidState::Bytes(model.shape()));
-  // The passes of steps and of prompts serve all streams (cluster/pass_engine.h).
-  add("activations", max_streams * StreamScratchBytes(model.shape()) +
-                         Stepper::Bytes(model.shape(), Stepper::kBatchMax) +
-                         Stepper::Bytes(model.shape(), Stepper::kPrefillMax));
+  const ModelConfig& shape = model.shape();
+  add("activations",
+      PassEngine::Bytes(shape) +
+          max_streams * (StreamScratchBytes(shape) + LogitsBytes(shape, kPlannedNodes) +
+                         Window::Bytes(shape, kPlannedNodes, shape.loop.loops_default)));
   const size_t counted = plan.rows.size();
   for (const BudgetLabel& part : labels.parts) {
     const bool known = std::any_of(plan.rows.begin(), plan.rows.begin() + int64_t(counted),

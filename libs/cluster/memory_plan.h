@@ -26,15 +26,17 @@ struct MemoryPlan {
   int64_t limit_bytes = 0;     // what is enforced; 0 with safety.memory_limit_enforced false
 };
 
-// Weights as mapped, every slot's state at the default loops and its buffers; the other parts of
-// memory_budget_mb at their labels.
+// Weights as mapped, every slot's state at the default loops and its buffers, those of windows of
+// 20 nodes among them; the other parts of memory_budget_mb at their labels.
 MemoryPlan PlanMemory(const Model& model, int max_streams);
 
 // "weights 4.3 MiB (label 476), ..., limit 2642.0 MiB (label 3174)".
 std::string MemoryPlanText(const MemoryPlan& plan);
 
-// Buffers of one stream, counted from the shape: rows of a pass (a stream's own exist from its
-// first window on), logits and what becomes of them, the last tokens.
+// Buffers of one stream from its beginning, counted from the shape: the logits of one row and what
+// becomes of them, the last tokens.
 int64_t StreamScratchBytes(const ModelConfig& shape);
+// What the logits of a pass with so many distributions add to that.
+int64_t LogitsBytes(const ModelConfig& shape, int distributions);
 
 }  // namespace chimera

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "base/huge_pages.h"
 #include "base/status_macros.h"
 #include "model/model.h"
 
@@ -183,8 +184,22 @@ absl::Status ModelReceiver::BeginFile(const ModelChunk& chunk) {
   return absl::OkStatus();
 }
 
+// The kernel caches what is written by whole huge pages as huge pages, on which weights are read
+// faster (docs/experiments.md).
+absl::Status ModelReceiver::WritePending(size_t bytes) {
+  for (size_t at = 0; at < bytes;) {
+    const ssize_t n = ::write(fd_, pending_.data() + at, bytes - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return SystemError("cannot write", part_dir_ + "/" + open_name_);
+    at += static_cast<size_t>(n);
+  }
+  pending_.erase(0, bytes);
+  return absl::OkStatus();
+}
+
 absl::Status ModelReceiver::EndFile(const std::string& sha256) {
   const std::string path = part_dir_ + "/" + open_name_;
+  CHIMERA_RETURN_IF_ERROR(WritePending(pending_.size()));
   if (open_written_ != open_bytes_) {
     return absl::DataLossError(
         absl::StrCat("file ", open_name_, " has ", open_written_, " of ", open_bytes_, " bytes"));
@@ -209,12 +224,8 @@ absl::Status ModelReceiver::Add(const ModelChunk& chunk) {
     return absl::InvalidArgumentError(
         absl::StrCat("chunks of file ", open_name_, " do not add up"));
   }
-  for (size_t at = 0; at < chunk.data.size();) {
-    const ssize_t n = ::write(fd_, chunk.data.data() + at, chunk.data.size() - at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SystemError("cannot write", part_dir_ + "/" + open_name_);
-    at += static_cast<size_t>(n);
-  }
+  pending_ += chunk.data;
+  CHIMERA_RETURN_IF_ERROR(WritePending(pending_.size() / kHugePage * kHugePage));
   open_written_ += static_cast<int64_t>(chunk.data.size());
   if (!chunk.sha256.empty()) CHIMERA_RETURN_IF_ERROR(EndFile(chunk.sha256));
   final_model_id_ = chunk.final_model_id;

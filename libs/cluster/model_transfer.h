@@ -81,6 +81,7 @@ class ModelReceiver {
  private:
   ModelReceiver(std::string models_dir, std::string part_dir, int64_t bytes_max);
   absl::Status BeginFile(const ModelChunk& chunk);
+  absl::Status WritePending(size_t bytes);
   absl::Status EndFile(const std::string& sha256);
 
   const std::string models_dir_;
@@ -91,7 +92,8 @@ class ModelReceiver {
   int fd_ = -1;
   std::string open_name_;
   int64_t open_bytes_ = 0;
-  int64_t open_written_ = 0;
+  int64_t open_written_ = 0;  // with what is pending
+  std::string pending_;       // less than a huge page, after Add
   std::string final_model_id_;
 };
 

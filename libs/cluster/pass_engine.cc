@@ -17,7 +17,16 @@ void Add(const GateMeans& more, GateMeans* sum) {
   sum->count = count;
 }
 
+// Steps may run between a prompt's last layer and its head.
+constexpr size_t kWantedMax = Stepper::kBatchMax + kHeadRowsMax;
+
 }  // namespace
+
+int64_t PassEngine::Bytes(const ModelConfig& config) {
+  const int64_t head = int64_t{kWantedMax} * config.d_model + kHeadRowsMax * config.vocab_size;
+  return Stepper::Bytes(config, Stepper::kBatchMax) + Stepper::Bytes(config, Stepper::kPrefillMax) +
+         head * int64_t{sizeof(float)};
+}
 
 PassEngine::PassEngine(std::shared_ptr<const Model> model, ExecContext* exec)
     : model_(std::move(model)),
@@ -26,8 +35,6 @@ PassEngine::PassEngine(std::shared_ptr<const Model> model, ExecContext* exec)
   const auto d_model = static_cast<size_t>(model_->shape().d_model);
   const auto vocab_size = static_cast<size_t>(model_->shape().vocab_size);
   rows_.reserve(Stepper::kBatchMax);
-  // Steps may run between a prompt's last layer and its head.
-  constexpr size_t kWantedMax = Stepper::kBatchMax + kHeadRowsMax;
   head_in_.resize(kWantedMax * d_model);
   head_out_.resize(kHeadRowsMax * vocab_size);
   head_to_.reserve(kWantedMax);
@@ -81,6 +88,7 @@ void PassEngine::Collect(PassJob* job, int begin, int end, const float* hidden) 
     if (row < begin || row >= end) continue;
     const float* from = hidden + static_cast<size_t>(row - begin) * d_model;
     std::copy_n(from, d_model, job->hidden + w * d_model);
+    if (w >= size_t{kHeadRowsMax}) continue;
     if (!job->tiles.empty()) {
       tile_jobs_.push_back(job);
       continue;

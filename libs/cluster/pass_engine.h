@@ -1,6 +1,6 @@
-// Runs passes over one model for its streams: steps of several streams as the rows of one pass, a
-// prompt in slices of one layer, the head of all rows that want it together. Internal to
-// pass_scheduler.cc, which sees to it that one call runs at a time.
+// Runs passes over one model for its streams: steps and windows of several streams as the rows of
+// one pass, a prompt in slices of half a layer, the head of all rows that want it together.
+// Internal to pass_scheduler.cc, which sees to it that one call runs at a time.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/exec_context.h"
+#include "base/huge_pages.h"
 #include "model/model.h"
 #include "model/step.h"
 
@@ -17,15 +18,17 @@ namespace chimera {
 
 inline constexpr int kHeadRowsMax = 16;  // rows of one product with the head
 
-// Rows of one stream, in order, which its state moves on by. Borrowed until the job is done.
+// Rows of one stream, in order, which its state moves on by, or all nodes of its window. Borrowed
+// until the job is done.
 struct PassJob {
-  std::span<const Stepper::Row> rows;  // 1..kPrefillMax
-  // Rows whose distribution is asked for, ascending: of a prompt at most kHeadRowsMax.
+  std::span<const Stepper::Row> rows;  // 1..kPrefillMax; of a window at most kBatchMax
+  // Rows whose hidden vector is asked for, ascending, and of the first kHeadRowsMax the logits; of
+  // a prompt no more than these.
   std::span<const int> wanted;
   // Mask-first: the tiles of the head that are evaluated for the one wanted row; empty: all.
   std::span<const int32_t> tiles;
   float* hidden = nullptr;     // [wanted][d_model], receives their normalised vectors
-  float* logits = nullptr;     // [wanted][vocab_size], or [tiles][16]
+  float* logits = nullptr;     // [up to kHeadRowsMax][vocab_size], or [tiles][16]
   float* surprises = nullptr;  // [rows], receives Stepper::surprise; null: nobody asks
   // Of the last row.
   int loops_run = 1;
@@ -40,6 +43,8 @@ class PassEngine {
   PassEngine(std::shared_ptr<const Model> model, ExecContext* exec);
 
   const Model& model() const { return *model_; }
+  // Bytes of its buffers, which all streams share.
+  static int64_t Bytes(const ModelConfig& config);
 
   // All rows of all jobs in one pass: at most kBatchMax.
   void RunSteps(std::span<PassJob* const> jobs);
@@ -79,7 +84,7 @@ class PassEngine {
   std::optional<Prompt> prompt_;
   int slice_rows_ = 0;
   // What RunHead computes: hidden rows side by side, and where their logits go.
-  std::vector<float> head_in_, head_out_;
+  BufferVector<float> head_in_, head_out_;
   std::vector<float*> head_to_;
   std::vector<PassJob*> tile_jobs_;  // those that ask for tiles only
 };

@@ -40,15 +40,22 @@ PassScheduler::PassScheduler(int threads, OnSteps on_steps)
 }
 
 std::shared_ptr<PassEngine> PassScheduler::EngineOf(const std::shared_ptr<const Model>& model) {
-  MutexLock lock(&mutex_);
-  std::erase_if(engines_, [](const auto& weak) { return weak.expired(); });
-  for (const std::weak_ptr<PassEngine>& weak : engines_) {
-    std::shared_ptr<PassEngine> engine = weak.lock();
-    if (engine != nullptr && &engine->model() == model.get()) return engine;
+  std::shared_ptr<PassEngine> made;
+  for (;;) {
+    {
+      MutexLock lock(&mutex_);
+      std::erase_if(engines_, [](const auto& weak) { return weak.expired(); });
+      for (const std::weak_ptr<PassEngine>& weak : engines_) {
+        std::shared_ptr<PassEngine> engine = weak.lock();
+        if (engine != nullptr && &engine->model() == model.get()) return engine;
+      }
+      if (made != nullptr) {
+        engines_.push_back(made);
+        return made;
+      }
+    }
+    made = std::make_shared<PassEngine>(model, &exec_);  // takes a while: nobody waits for it
   }
-  auto engine = std::make_shared<PassEngine>(model, &exec_);
-  engines_.push_back(engine);
-  return engine;
 }
 
 bool PassScheduler::Run(PassEngine* engine, PassJob* job, const PassLimits& limits) {
@@ -75,8 +82,9 @@ void PassScheduler::Wake() {
 
 bool PassScheduler::Wait(Waiter* waiter) {
   MutexLock lock(&mutex_);
-  const bool step =
-      waiter->job == nullptr || waiter->job->rows.size() <= static_cast<size_t>(kStepRowsMax);
+  const PassJob* const job = waiter->job;
+  const bool step = job == nullptr || job->rows.size() <= static_cast<size_t>(kStepRowsMax) ||
+                    job->rows[0].window != nullptr;
   (step ? steps_ : prompts_).push_back(waiter);
   if (step && regulars_ > 0 && --regulars_ == 0) arrived_.NotifyOne();
   while (!waiter->done) {

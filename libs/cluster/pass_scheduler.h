@@ -1,7 +1,7 @@
-// Shares the cores between streams (continuous batching). Steps that wait at the same time run as
-// the rows of one pass, with every thread. A prompt runs beside them in slices, half a layer of
-// some of its rows, which take at most half as long again as the steps did. Streams never change
-// each other's text.
+// Shares the cores between streams (continuous batching). Steps and windows that wait at the same
+// time run as the rows of one pass, with every thread. A prompt runs beside them in slices, half a
+// layer of some of its rows, which take at most half as long again as the steps did. Streams never
+// change each other's text.
 //
 // There is no thread of its own: one of the waiting callers leads, that is, runs passes for all
 // until its own job is done, then another one takes over. A stream that is alone runs its steps
@@ -21,7 +21,7 @@
 
 namespace chimera {
 
-// Jobs of at most so many rows are steps, longer ones prompts.
+// Jobs of at most so many rows are steps, as are windows; longer ones are prompts.
 inline constexpr int kStepRowsMax = 4;
 
 // When a caller gives up: *cancelled became true, or Clock::Real() passed deadline_ns (0: never).

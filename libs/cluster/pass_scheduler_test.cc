@@ -92,6 +92,9 @@ struct Speaker {
       VerifyRequest window = request;
       window.commit_all = window.want_surprise = false;
       window.nodes.push_back({.parent = 0, .token_id = at.token_ids[1]});
+      for (int n = 0; n < static_cast<int>(seed); ++n) {
+        window.nodes.push_back({.parent = n, .token_id = at.token_ids[2]});
+      }
       const absl::StatusOr<VerifyResult> seen = on->Verify(window);
       if (!seen.ok()) return seen.status();
       request.commit_node = 0;

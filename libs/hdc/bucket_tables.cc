@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "hdc/huge_pages.h"
+#include "base/huge_pages.h"
 
 namespace chimera {
 namespace {

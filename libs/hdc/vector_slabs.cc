@@ -5,7 +5,7 @@
 #include <new>
 
 #include "base/check.h"
-#include "hdc/huge_pages.h"
+#include "base/huge_pages.h"
 
 namespace chimera {
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "config/model_config.h"
 #include "model/state_layout.h"
 
@@ -44,7 +45,7 @@ class BraidState {
   struct alignas(kStateAlign * sizeof(float)) Line {
     float v[kStateAlign];
   };
-  std::vector<Line> lines_;
+  BufferVector<Line> lines_;
 };
 
 }  // namespace chimera

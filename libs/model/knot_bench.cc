@@ -18,6 +18,7 @@ class Stream {
       : vocab_(model.shape().vocab_size),
         stepper_(model, exec, rows_max),
         state_(model.shape(), loops),
+        window_(model),
         logits_(static_cast<size_t>(vocab_)) {
     state_.Reset();
   }
@@ -38,15 +39,15 @@ class Stream {
   }
 
   // A window of two branches, and its distributions.
-  void Window(int nodes) {
+  void Verify(int nodes) {
     int32_t parents[kTreeNodesMax];
     tokens_.resize(static_cast<size_t>(nodes));
     for (int i = 0; i < nodes; ++i) {
       parents[i] = i < 2 ? i - 1 : i - 2;
       tokens_[static_cast<size_t>(i)] = Next();
     }
-    const TokenTree tree(parents, nodes);
-    const auto rows = stepper_.Tree(&state_, tree, tokens_);
+    window_.Begin(state_, TokenTree(parents, nodes));
+    const auto rows = stepper_.Tree(&state_, &window_, tokens_);
     logits_.resize(static_cast<size_t>(nodes) * static_cast<size_t>(vocab_));
     stepper_.Logits(rows, nodes, logits_);
   }
@@ -60,6 +61,7 @@ class Stream {
   const int vocab_;
   Stepper stepper_;
   BraidState state_;
+  Window window_;
   std::vector<float> logits_;
   std::vector<int32_t> tokens_;
   uint64_t drawn_ = 0;
@@ -152,12 +154,12 @@ std::vector<TreeFigure> BenchTree(const Model& model, const KnotBenchOptions& op
   for (int nodes : options.tree_nodes) {
     CHIMERA_CHECK(nodes >= 1 && nodes <= 2 * 15);  // two branches inside one window of 16
     Stream stream(model, 1, exec), plain(model, 1, exec);
-    stream.Window(nodes);
+    stream.Verify(nodes);
     plain.Decode(1);
     std::vector<double> speed, steps;
     for (int run = 0; run < options.runs; ++run) {
       const double step = Seconds([&] { plain.Decode(2); }) / 2;
-      const double window = Seconds([&] { stream.Window(nodes); });
+      const double window = Seconds([&] { stream.Verify(nodes); });
       speed.push_back(1 / window);
       steps.push_back(window / step);
     }

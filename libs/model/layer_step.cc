@@ -7,10 +7,10 @@
 #include "layers/mlstm.h"
 #include "layers/short_conv.h"
 #include "layers/swiglu.h"
-#include "layers/tree_walk.h"
+#include "model/braid_state.h"
 #include "model/dense.h"
 #include "model/layer_shapes.h"
-#include "model/state_layout.h"
+#include "model/layer_states.h"
 #include "tensor/vec.h"
 
 namespace chimera {
@@ -44,15 +44,13 @@ bool NextWindow(const LayerRow& before, const LayerRow& row) {
 }
 
 // body(begin, end) for the rows of every stream, a few at a time: their projections stay in the
-// second-level cache, and a head's state in the first-level one.
+// second-level cache, and a head's state in the first-level one. A tree is never cut.
 template <typename Body>
 void ForRowsOfStreams(std::span<const LayerRow> rows, const Body& body) {
   constexpr size_t kAtOnce = 16;
   for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
-    while (end < rows.size() && end - begin < kAtOnce &&
-           rows[end].at.state == rows[begin].at.state) {
-      ++end;
-    }
+    const size_t most = rows[begin].tree != nullptr ? rows.size() : begin + kAtOnce;
+    while (end < std::min(most, rows.size()) && rows[end].at.state == rows[begin].at.state) ++end;
     body(begin, end);
   }
 }
@@ -100,6 +98,11 @@ LinearView RowsOf(const LinearView& stacked, int expert, int rows) {
 
 }  // namespace
 
+LayerState LayerStateOf(BraidState* state, int layer, int iteration, const SpanFields* fields) {
+  return {state->layer(layer, iteration).data(), state->memory(layer).data(),
+          iteration == 0 ? TitansUse::kWrite : TitansUse::kReadOnly, fields};
+}
+
 LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_tokens,
                      ExecContext* exec)
     : c_(config),
@@ -115,7 +118,6 @@ LayerStep::LayerStep(const ModelConfig& config, const SpanKnot* knot, int max_to
   projected_.resize(tokens * static_cast<size_t>(WidestProjection(c_)));
   mixed_.resize(tokens * static_cast<size_t>(WidestInput(c_)));
   gates_.resize(tokens * static_cast<size_t>(3 * c_.n_heads));
-  walk_.resize(MlstmTreeWalk::kScratchFloats);
   if (c_.moe.n_routed > 0) {
     const size_t picks = tokens * kMoePicks, d_expert = static_cast<size_t>(c_.moe.d_expert);
     expert_projected_.resize(picks * 2 * d_expert);
@@ -204,33 +206,42 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
     DeltaHeads(w, rows, static_cast<int>(begin), static_cast<int>(end - begin));
   });
   for (size_t t = 0; t < rows.size(); ++t) {
+    if (rows[t].tree != nullptr) continue;  // perhaps nobody's text
     const float* gate = GatesOf(t);
     for (int h = 0; h < heads; ++h) {
       gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
       gate_sums_.beta += static_cast<double>(gate[heads + h]);
     }
+    gate_sums_.count += heads;
   }
-  gate_sums_.count += int64_t{n} * heads;
 }
 
 void LayerStep::DeltaHeads(const GatedDeltaWeights& w, std::span<const LayerRow> rows, int first,
                            int count) {
   const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
   ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
-    float* const state = rows[begin].at.state;
-    for (int part = 0; part < 3; ++part) {
-      const int at = part * width + begin_at;
-      float* const x = QkvOf(begin) + at;
-      ShortConv().steps(x, 4 * width, static_cast<int>(end - begin), w.conv + kConvWidth * at,
-                        state + at, 3 * width, count * kHeadDim, x);
+    const LayerRow& row = rows[begin];
+    if (row.tree != nullptr) {
+      TreeConv(w, row, begin, first, count);
+    } else {
+      for (int part = 0; part < 3; ++part) {
+        const int at = part * width + begin_at;
+        float* const x = QkvOf(begin) + at;
+        ShortConv().steps(x, 4 * width, static_cast<int>(end - begin), w.conv + kConvWidth * at,
+                          row.at.state + at, 3 * width, count * kHeadDim, x);
+      }
     }
     for (size_t t = begin; t < end; ++t) DeltaGates(w, heads, first, count, QkvOf(t), GatesOf(t));
-    for (int h = first; h < first + count; ++h) {
-      float* const matrix = state + kConvState * 3 * width + h * kHeadState;
-      for (size_t t = begin; t < end; ++t) {
-        const float* q = QkvOf(t) + h * kHeadDim;
-        GatedDelta().step(matrix, q, q + width, q + 2 * width, GatesOf(t)[h], GatesOf(t)[heads + h],
-                          MixedOf(t) + h * kHeadDim);
+    if (row.tree != nullptr) {
+      DeltaTree(row, begin, first, count);
+    } else {
+      for (int h = first; h < first + count; ++h) {
+        float* const matrix = DeltaStates(c_, row.at.state) + h * kHeadState;
+        for (size_t t = begin; t < end; ++t) {
+          const float* q = QkvOf(t) + h * kHeadDim;
+          GatedDelta().step(matrix, q, q + width, q + 2 * width, GatesOf(t)[h],
+                            GatesOf(t)[heads + h], MixedOf(t) + h * kHeadDim);
+        }
       }
     }
     for (size_t t = begin; t < end; ++t) {
@@ -253,9 +264,9 @@ void LayerStep::SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow>
       }
     });
     for (int64_t i = 0; i < count; ++i) {
-      const LayerState& at = rows[static_cast<size_t>(first + i)].at;
-      float* sketch = at.state + LayerStateFloats(c_, LayerKind::kGatedDelta);
-      knot_->Settle(*at.fields, sketch, sketch, &sketches_[size_t(i)]);
+      const LayerRow& row = rows[static_cast<size_t>(first + i)];
+      const auto [before, after] = SketchesOf(row);
+      knot_->Settle(*row.at.fields, before, after, &sketches_[size_t(i)]);
     }
     ParallelRange(exec_, count, cost_ns, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -290,7 +301,10 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
   const TitansShape& shape = w.layer.shape;
   const auto n = static_cast<int64_t>(rows.size());
   const int64_t floats = TitansNodeFloats(shape);
-  const auto node = [&](int64_t i) { return nodes_.data() + i * floats; };
+  const auto node = [&](int64_t i) {
+    const LayerRow& row = rows[size_t(i)];
+    return row.tree != nullptr ? row.record + row.node * floats : nodes_.data() + i * floats;
+  };
   const auto first_of_stream = [&](int64_t i) {
     return i == 0 || rows[size_t(i)].at.state != rows[size_t(i - 1)].at.state;
   };
@@ -310,29 +324,38 @@ void LayerStep::TitansWindows(const TitansWeights& w, std::span<const LayerRow> 
       const int64_t i = begin / groups, group = begin % groups;
       const int64_t count = std::min(groups - group, end - begin);
       begin += count;
+      const LayerRow& row = rows[size_t(i)];
       int64_t first = i;
       while (!first_of_stream(first)) --first;
       const float* path[kTitansChunk];
-      for (int64_t j = first; j < i; ++j) path[j - first] = node(j);
-      const LayerState& at = rows[size_t(i)].at;
-      const TitansQuery query = {.position = rows[size_t(i)].position,
-                                 .in = in(i),
-                                 .memory = at.memory,
-                                 .ring = at.state,
-                                 .path = path,
-                                 .n_path = static_cast<int>(i - first),
-                                 .gauge = at.use != TitansUse::kReadOnly};
+      int n_path = 0;
+      for (int64_t j = first; j < i; ++j) {
+        const bool seen =
+            row.tree == nullptr || row.tree->IsAncestorOrSelf(int(j - first), row.node);
+        if (seen) path[n_path++] = node(j);
+      }
+      const TitansQuery query = {
+          .position = row.position,
+          .in = in(i),
+          .memory = row.at.memory,
+          .ring = row.at.state,
+          .path = path,
+          .n_path = n_path,
+          .gauge = row.tree == nullptr && row.at.use != TitansUse::kReadOnly};
       TitansAttend(w.layer, query, static_cast<int>(group), static_cast<int>(count), node(i),
                    mixed_.data() + (first_row + i) * shape.width());
     }
   });
   for (int64_t i = 0; i < n; ++i) {
-    const auto& [at, position, memory_copy, surprise] = rows[size_t(i)];
-    TitansCommit(w.layer, at.use, position, node(i), at.memory, at.state);
-    if (memory_copy != nullptr) std::copy_n(at.memory, TitansMemoryFloats(shape), memory_copy);
-    if (surprise != nullptr) {
-      const float last = TitansSurpriseOf(at.memory).last;
-      *surprise += last * last;
+    const LayerRow& row = rows[size_t(i)];
+    if (row.tree != nullptr) continue;
+    TitansCommit(w.layer, row.at.use, row.position, node(i), row.at.memory, row.at.state);
+    if (row.memory_copy != nullptr) {
+      std::copy_n(row.at.memory, TitansMemoryFloats(shape), row.memory_copy);
+    }
+    if (row.surprise != nullptr) {
+      const float last = TitansSurpriseOf(row.at.memory).last;
+      *row.surprise += last * last;
     }
   }
 }
@@ -369,15 +392,17 @@ void LayerStep::MlstmHeads(const MlstmWeights& w, std::span<const LayerRow> rows
                            int count) {
   const int heads = c_.n_heads, width = Width(c_), begin_at = first * kHeadDim;
   ForRowsOfStreams(rows, [&](size_t begin, size_t end) {
-    float* const state = rows[begin].at.state;
-    float* const vectors = state + heads * kHeadState;
-    float* const frames = vectors + heads * kHeadDim;
-    for (int h = first; h < first + count; ++h) {
-      for (size_t t = begin; t < end; ++t) {
-        const float* q = QkvOf(t) + h * kHeadDim;
-        Mlstm().step(state + h * kHeadState, vectors + h * kHeadDim, frames + h, q, q + width,
-                     q + 2 * width, GatesOf(t)[h], GatesOf(t)[heads + h],
-                     MixedOf(t) + h * kHeadDim);
+    if (rows[begin].tree != nullptr) {
+      MlstmTree(rows[begin], begin, first, count);
+    } else {
+      const MlstmState state = MlstmStateAt(c_, rows[begin].at.state);
+      for (int h = first; h < first + count; ++h) {
+        for (size_t t = begin; t < end; ++t) {
+          const float* q = QkvOf(t) + h * kHeadDim;
+          Mlstm().step(state.c + h * kHeadState, state.n + h * kHeadDim, state.m + h, q, q + width,
+                       q + 2 * width, GatesOf(t)[h], GatesOf(t)[heads + h],
+                       MixedOf(t) + h * kHeadDim);
+        }
       }
     }
     for (size_t t = begin; t < end; ++t) {

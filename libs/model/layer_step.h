@@ -4,13 +4,17 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "layers/token_tree.h"
 #include "model/linear_step.h"
 #include "model/weights.h"
 
 namespace chimera {
+
+class BraidState;
 
 // Sums over gates since they were last taken, for telemetry only.
 struct GateSums {
@@ -32,7 +36,10 @@ struct LayerState {
   const SpanFields* fields = nullptr;  // SK: what pulls on its sketch
 };
 
-// A token of a pass, and the stream it belongs to.
+// A layer's part of a stream's state; later iterations only read its memory.
+LayerState LayerStateOf(BraidState* state, int layer, int iteration, const SpanFields* fields);
+
+// A row of a pass, and the stream it belongs to.
 struct LayerRow {
   LayerState at;
   int64_t position = 0;  // tokens of the stream before it
@@ -42,11 +49,23 @@ struct LayerRow {
   // TM: the square of this token's surprise (TitansSurprise::last) is added to it; null where
   // nobody asks and in later iterations, which count nothing.
   float* surprise = nullptr;
+  // Null of a token that the stream moves on by. A node of a token tree: the tree, which of its
+  // nodes, and what all of them leave here until a path is committed, [TreeRecordFloats]. Nodes
+  // read the committed state and leave it as it is, except that a TM layer applies what is due at
+  // this position anyway; each gets the bits that plain decoding of its path would give.
+  const TokenTree* tree = nullptr;
+  int node = 0;
+  float* record = nullptr;
 };
 
-// What a token tree leaves in one layer and iteration until a path of it is committed: raw
-// convolution inputs and factors of GD, factors of XM, nodes of TM, sketches of SK.
+// Floats that a token tree leaves in one layer and iteration: raw convolution inputs and factors of
+// GD, factors of XM, nodes of TM, sketches of SK.
 int64_t TreeRecordFloats(const ModelConfig& config, LayerKind kind, int n_nodes);
+
+// Commits the path of a node of a tree that began at `position`: at is what the stream's own tokens
+// would have left.
+void CommitTree(const ModelConfig& config, const LayerWeights& layer, const TokenTree& tree,
+                int leaf, const LayerState& at, int64_t position, float* record);
 
 // Scratch of a pass: nothing allocates after the constructor. Thread-compatible.
 class LayerStep {
@@ -57,20 +76,10 @@ class LayerStep {
   static int64_t Bytes(const ModelConfig& config, int max_tokens);
 
   // The first half of a layer, the mixer: x [rows][d_model] is updated. Rows may be of several
-  // streams; those of one are in order.
+  // streams; those of one are in order, and tokens or all nodes of one tree.
   void Mix(const LayerWeights& layer, std::span<const LayerRow> rows, float* x);
-
-  // The same for the nodes of a token tree, which all read the committed state: node i gets the
-  // bits that plain decoding of its path would give. The state stays as it is, except that a TM
-  // layer applies what is due at this position anyway. positions [n] of the nodes; record
-  // [TreeRecordFloats].
-  void MixTree(const LayerWeights& layer, const TokenTree& tree, const LayerState& at,
-               const int64_t* positions, float* record, float* x);
-  // The second half: x += FFN(x) for n rows of either.
+  // The second half: x += FFN(x) for n rows.
   void Feed(const LayerWeights& layer, int n, float* x);
-  // Commits the path of a node.
-  void CommitTree(const LayerWeights& layer, const TokenTree& tree, int leaf, const LayerState& at,
-                  const int64_t* positions, float* record) const;
 
   LinearStep& linear() { return linear_; }
   GateSums& gate_sums() { return gate_sums_; }
@@ -88,13 +97,12 @@ class LayerStep {
   void TitansMixer(const TitansWeights& w, std::span<const LayerRow> rows);
   void TitansWindows(const TitansWeights& w, std::span<const LayerRow> rows, int first_row);
   void SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow> rows);
-  void GatedDeltaTree(const GatedDeltaWeights& w, const TokenTree& tree, const float* state,
-                      float* record);
-  void MlstmTree(const MlstmWeights& w, const TokenTree& tree, const float* state, float* record);
-  void TitansTree(const TitansWeights& w, const TokenTree& tree, const LayerState& at,
-                  const int64_t* positions, float* record);
-  void SketchTree(const SpanKnotWeights& w, const TokenTree& tree, const LayerState& at,
-                  float* record);
+  // The same for all nodes of one tree, whose root is row i of the pass.
+  void TreeConv(const GatedDeltaWeights& w, const LayerRow& root, size_t i, int first, int count);
+  void DeltaTree(const LayerRow& root, size_t i, int first, int count);
+  void MlstmTree(const LayerRow& root, size_t i, int first, int count);
+  // Of an SK layer: what a row's sketch follows, and where it goes.
+  std::pair<const float*, float*> SketchesOf(const LayerRow& row) const;
 
   // Of token t of a GD, SK or XM layer: q, k, v and the output gate, two gates a head, the output.
   float* QkvOf(size_t t) { return projected_.data() + t * 4 * width(); }
@@ -115,24 +123,23 @@ class LayerStep {
   const ModelConfig& c_;
   ExecContext* const exec_;
   LinearStep linear_;
-  std::vector<float> delta_;      // [n][d_model] what a branch adds
-  std::vector<float> projected_;  // input projections of a branch
-  std::vector<float> mixed_;      // before the output projection
-  std::vector<float> gates_;
+  BufferVector<float> delta_;      // [n][d_model] what a branch adds
+  BufferVector<float> projected_;  // input projections of a branch
+  BufferVector<float> mixed_;      // before the output projection
+  BufferVector<float> gates_;
   // Experts, a row for each pick, those of an expert together.
   LinearStep expert_;
-  std::vector<float> expert_projected_, expert_hidden_, expert_out_;
+  BufferVector<float> expert_projected_, expert_hidden_, expert_out_;
   std::vector<RowGroup> expert_groups_;
   MoeRoute route_;
   // SK: the shared codebook, and the branches of a few tokens.
   static constexpr int kSketchRows = 8;
   const SpanKnot* const knot_;
   std::vector<SpanKnotScratch> sketches_;
-  std::vector<float> branches_;
+  BufferVector<float> branches_;
   // TM: a finished block and its projection, the nodes of the pass.
   LinearStep block_linear_;
-  std::vector<float> block_, block_rows_, nodes_;
-  std::vector<float> walk_;  // the state a tree walk works on
+  BufferVector<float> block_, block_rows_, nodes_;
   GateSums gate_sums_;
 };
 

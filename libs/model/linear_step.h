@@ -5,9 +5,9 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "base/exec_context.h"
+#include "base/huge_pages.h"
 #include "model/weights.h"
 
 namespace chimera {
@@ -62,11 +62,11 @@ class LinearStep {
 
   const bool quantized_;
   ExecContext* const exec_;
-  std::vector<float> normed_;
-  std::vector<int8_t> q_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
-  std::vector<float> low_;  // [max_tokens][kLowRank]
+  BufferVector<float> normed_;
+  BufferVector<int8_t> q_;
+  BufferVector<float> scales_;
+  BufferVector<int32_t> sums_;
+  BufferVector<float> low_;  // [max_tokens][kLowRank]
 };
 
 }  // namespace chimera

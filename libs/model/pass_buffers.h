@@ -1,21 +1,20 @@
-// What a pass keeps beside its rows: memories as windows left them, and what a tree leaves for its
-// commit. Internal to step.cc. Allocated in the constructors only.
+// What a pass keeps beside its rows: memories as windows left them. Internal to step.cc.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "model/layer_shapes.h"
-#include "model/layer_step.h"
 
 namespace chimera {
 
-inline constexpr int kWindow = 16;  // verify windows and memory writes end at its multiples
 // Windows of one pass that may end before the pass does, over all streams.
 inline constexpr int kWindowsKept = 4;
 
 // Later iterations of a TM layer read the memory of the first one as their window left it, which
 // a pass that goes on beyond the window has to keep.
+// Allocates in its constructor only.
 class MemoryCopies {
  public:
   explicit MemoryCopies(const ModelConfig& c) : slots_(static_cast<size_t>(c.n_layers)) {
@@ -50,40 +49,7 @@ class MemoryCopies {
 
   int64_t floats_ = 0;
   std::vector<int64_t> slots_;  // of the layers: 0 is none
-  std::vector<float> copies_;
-};
-
-// What a window leaves in every layer and iteration until a path is committed.
-struct TreeRecords {
-  TreeRecords(const ModelConfig& c, int loops) : config(c) {
-    ForLayers(c, loops, [&](int64_t n) { floats.emplace_back(static_cast<size_t>(n)); });
-  }
-  static int64_t Bytes(const ModelConfig& c, int loops) {
-    int64_t all = 0;
-    ForLayers(c, loops, [&](int64_t n) { all += n; });
-    return all * int64_t{sizeof(float)};
-  }
-  float* At(int layer, int iteration) {
-    const int looped = config.loop.last_layer - config.loop.first_layer + 1;
-    const int index = iteration == 0 ? layer
-                                     : config.n_layers + (iteration - 1) * looped +
-                                           (layer - config.loop.first_layer);
-    return floats[static_cast<size_t>(index)].data();
-  }
-
-  // each(floats of a record) for the layers of every iteration, in order.
-  template <typename Each>
-  static void ForLayers(const ModelConfig& c, int loops, const Each& each) {
-    for (int iteration = 0; iteration < loops; ++iteration) {
-      for (int i = 0; i < c.n_layers; ++i) {
-        if (iteration > 0 && !c.loop.Contains(i)) continue;
-        each(TreeRecordFloats(c, c.layers[static_cast<size_t>(i)], kTreeNodesMax));
-      }
-    }
-  }
-
-  const ModelConfig& config;
-  std::vector<std::vector<float>> floats;
+  BufferVector<float> copies_;
 };
 
 }  // namespace chimera

@@ -4,10 +4,10 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 #include "layers/loop.h"
 #include "layers/moe.h"
 #include "layers/rms_norm.h"
@@ -48,16 +48,17 @@ struct Stepper::Scratch {
 
   // Active rows [first, first + n) of x through the mixer of a layer.
   void Mix(int i, int iteration, int first, int n) {
-    float* const to = RowOf(x, first);
-    if (tree != nullptr) {
-      layer.MixTree(WeightsOf(i), *tree, StateAt(0, i, iteration), positions.data(),
-                    records->At(i, iteration), to);
-      return;
-    }
     for (int r = 0; r < n; ++r) {
       const auto row = static_cast<size_t>(active[static_cast<size_t>(first + r)]);
       LayerRow& out = layer_rows[static_cast<size_t>(r)];
-      out = {StateAt(row, i, iteration), positions[row]};
+      out = {.at = LayerStateOf(streams[row], i, iteration, row_fields[row]),
+             .position = positions[row]};
+      if (Window* const window = windows[row]) {
+        out.tree = &window->tree();
+        out.node = nodes[row];
+        out.record = window->Record(i, iteration);
+        continue;
+      }
       if (iteration == 0) out.surprise = &surprises[row];
       if (window_of[row] < 0) continue;
       float* const copy = copies.At(i, window_of[row]);
@@ -65,13 +66,7 @@ struct Stepper::Scratch {
       if (iteration > 0) out.at.memory = copy;
       if (iteration == 0 && window_of[row] != window_of[row + 1]) out.memory_copy = copy;
     }
-    layer.Mix(WeightsOf(i), std::span(layer_rows).first(static_cast<size_t>(n)), to);
-  }
-
-  LayerState StateAt(size_t row, int i, int iteration) const {
-    BraidState* const state = streams[row];
-    return {state->layer(i, iteration).data(), state->memory(i).data(),
-            iteration == 0 ? TitansUse::kWrite : TitansUse::kReadOnly, row_fields[row]};
+    layer.Mix(WeightsOf(i), std::span(layer_rows).first(static_cast<size_t>(n)), RowOf(x, first));
   }
 
   // Rows [first, first + tokens.size()), of which SetRow was told. Their hidden vectors are there
@@ -86,9 +81,9 @@ struct Stepper::Scratch {
     if (InLoop(0)) EnterLoop();
   }
 
-  // Half a layer of one iteration for some of the rows; of a window, for all.
+  // Half a layer of one iteration for some of the rows.
   bool Advance(int most) {
-    at.slice = tree != nullptr ? n_active : std::min(most, n_active - at.done);
+    at.slice = std::min(most, n_active - at.done);
     if (at.mixed) {
       layer.Feed(WeightsOf(at.layer), at.slice, RowOf(x, at.done));
     } else {
@@ -183,11 +178,17 @@ struct Stepper::Scratch {
     return row + 1 == static_cast<size_t>(at.end) || streams[row + 1] != streams[row];
   }
 
-  void SetRow(size_t row, const Row& from, int64_t position) {
-    const int each = from.loops == 0 ? from.state->loops() : from.loops;
+  // nth: of the rows of its stream.
+  void SetRow(size_t row, const Row& from, int nth) {
+    const Window* const window = from.window;
+    CHIMERA_CHECK(window == nullptr || (window->open() && nth < window->tree().n_nodes()));
+    const int asked = window != nullptr ? window->loops() : from.loops;
+    const int each = asked == 0 ? from.state->loops() : asked;
     CHIMERA_CHECK(each >= 1 && each <= from.state->loops());
     streams[row] = from.state;
-    positions[row] = position;
+    windows[row] = from.window;
+    nodes[row] = nth;
+    positions[row] = window != nullptr ? window->position(nth) : from.state->position() + nth;
     loops[row] = static_cast<uint8_t>(each);
     exits[row] = from.exit_early;
     row_fields[row] = from.fields != nullptr ? from.fields : &fields;
@@ -205,18 +206,17 @@ struct Stepper::Scratch {
 
   // Starts a pass over as many of rows [begin, rows.size()) as the copies allow; returns their end.
   size_t StartRows(std::span<const Row> rows, size_t begin) {
-    tree = nullptr;
     bool looped = false;
-    for (const Row& row : rows) looped |= row.loops != 1 && copies.needed();
+    for (const Row& row : rows) looped |= row.window == nullptr && row.loops != 1;
+    looped &= copies.needed();
     size_t end = begin;
-    int windows = 0;  // ended within the pass
+    int ended = 0;  // windows of 16 tokens, within the pass
     for (size_t first = begin; end < rows.size(); ++end) {
       if (rows[end].state != rows[first].state) first = end;
-      const int64_t position = rows[end].state->position() + static_cast<int64_t>(end - first);
-      const bool next = looped && end > first && position % kWindow == 0;
-      if (next && windows == kWindowsKept) break;
-      windows += next;
-      SetRow(end, rows[end], position);
+      SetRow(end, rows[end], static_cast<int>(end - first));
+      const bool next = looped && end > first && BeginsWindow(end);
+      if (next && ended == kWindowsKept) break;
+      ended += next;
       batch_tokens[end] = rows[end].token;
     }
     NumberWindows(begin, end, looped);
@@ -228,7 +228,7 @@ struct Stepper::Scratch {
   // Of all streams of a finished pass.
   void MoveOn() {
     for (int r = at.first; r < at.end; ++r) {
-      streams[size_t(r)]->set_position(positions[size_t(r)] + 1);
+      if (windows[size_t(r)] == nullptr) streams[size_t(r)]->set_position(positions[size_t(r)] + 1);
     }
   }
 
@@ -242,12 +242,19 @@ struct Stepper::Scratch {
     window_of[end] = -1;
     for (size_t r = end; r-- > begin;) {
       const bool more = r + 1 < end && streams[r + 1] == streams[r];
-      const bool border = more && positions[r + 1] % kWindow == 0;
+      CHIMERA_CHECK(more ? windows[r] == windows[r + 1]
+                         : windows[r] == nullptr || nodes[r] + 1 == windows[r]->tree().n_nodes());
+      const bool border = more && BeginsWindow(r + 1);
       window_of[r] = !looped || !more ? -1 : border ? next++ : window_of[r + 1];
     }
   }
 
-  float* RowOf(std::vector<float>& rows, int row) const {
+  // A token of a stream with which one more window of 16 begins.
+  bool BeginsWindow(size_t row) const {
+    return windows[row] == nullptr && positions[row] % kWindowTokens == 0;
+  }
+
+  float* RowOf(BufferVector<float>& rows, int row) const {
     return rows.data() + int64_t{row} * c.d_model;
   }
   size_t RowFloats() const { return static_cast<size_t>(c.d_model); }
@@ -258,10 +265,12 @@ struct Stepper::Scratch {
   const size_t rows_max;
   MemoryCopies copies;
   LayerStep layer;
-  std::vector<float> x, hidden;
-  std::vector<float> e, h;  // of the loop: its feed and its state
+  BufferVector<float> x, hidden;
+  BufferVector<float> e, h;  // of the loop: its feed and its state
   // Of each row of the pass.
   std::array<BraidState*, kPrefillMax> streams;
+  std::array<Window*, kPrefillMax> windows;  // null: a token
+  std::array<int, kPrefillMax> nodes;        // of its window, or of the tokens of its stream
   std::array<int64_t, kPrefillMax> positions;
   std::array<uint8_t, kPrefillMax> loops;  // iterations to run, then those it ran
   std::array<bool, kPrefillMax> exits;
@@ -284,10 +293,6 @@ struct Stepper::Scratch {
   std::array<LayerRow, kPrefillMax> layer_rows;
   SpanFields fields;
   int last_row = 0;
-  std::optional<TokenTree> window;  // the last one
-  const TokenTree* tree = nullptr;  // the running pass is a tree
-  std::unique_ptr<TreeRecords> records;
-  int records_loops = 0;
 };
 
 Stepper::Stepper(const Model& model, ExecContext* exec, int rows_max)
@@ -299,10 +304,6 @@ int64_t Stepper::Bytes(const ModelConfig& c, int rows_max) {
   const int64_t row_floats = int64_t{c.loop.enabled ? 4 : 2} * c.d_model;
   return rows_max * row_floats * int64_t{sizeof(float)} + LayerStep::Bytes(c, rows_max) +
          MemoryCopies::Bytes(c);
-}
-
-int64_t Stepper::WindowBytes(const ModelConfig& c, int loops) {
-  return TreeRecords::Bytes(c, loops);
 }
 
 std::span<const float> Stepper::Step(BraidState* state, int32_t token, int loops, bool exit_early) {
@@ -328,45 +329,17 @@ std::span<const float> Stepper::Prefill(BraidState* state, std::span<const int32
   return Prefill(state, tokens, std::span<const uint8_t>(each).first(tokens.size()));
 }
 
-std::span<const float> Stepper::Tree(BraidState* state, const TokenTree& tree,
-                                     std::span<const int32_t> tokens, int loops) {
-  Scratch& s = *scratch_;
-  const int each = loops == 0 ? state->loops() : loops;
-  CHIMERA_CHECK(static_cast<int>(tokens.size()) == tree.n_nodes() && each >= 1 &&
-                each <= state->loops());
-  if (s.records_loops < each) {
-    s.records = std::make_unique<TreeRecords>(s.c, each);
-    s.records_loops = each;
+std::span<const float> Stepper::Tree(BraidState* state, Window* window,
+                                     std::span<const int32_t> tokens) {
+  CHIMERA_CHECK(window->open() && static_cast<int>(tokens.size()) == window->tree().n_nodes());
+  std::array<Row, kTreeNodesMax> rows;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    rows[i] = {.state = state, .token = tokens[i], .window = window};
   }
-  s.window = tree;
-  s.tree = &*s.window;
-  for (int i = 0; i < tree.n_nodes(); ++i) {
-    CHIMERA_CHECK(state->position() % kWindow + tree.depth(i) < kWindow);
-    s.SetRow(size_t(i), {.state = state, .loops = each}, state->position() + tree.depth(i));
-  }
-  s.Start(0, tokens);
-  s.RunPass();
-  return s.Hidden(tokens.size());
+  return Batch(std::span<const Row>(rows).first(tokens.size()));
 }
 
 void Stepper::SetFields(const SpanFields& fields) { scratch_->fields = fields; }
-
-void Stepper::CommitTree(BraidState* state, int leaf) {
-  Scratch& s = *scratch_;
-  CHIMERA_CHECK(s.tree != nullptr && leaf >= 0 && leaf < s.tree->n_nodes() &&
-                s.streams[0] == state && s.positions[0] == state->position());
-  const int loops = s.c.loop.enabled ? s.loops[0] : 1;
-  for (int iteration = 0; iteration < loops; ++iteration) {
-    for (int i = 0; i < s.c.n_layers; ++i) {
-      if (iteration > 0 && !s.c.loop.Contains(i)) continue;
-      s.layer.CommitTree(s.model.weights().layers()[static_cast<size_t>(i)], *s.tree, leaf,
-                         s.StateAt(0, i, iteration), s.positions.data(),
-                         s.records->At(i, iteration));
-    }
-  }
-  state->set_position(state->position() + s.tree->depth(leaf) + 1);
-  s.tree = nullptr;
-}
 
 std::span<const float> Stepper::Batch(std::span<const Row> rows) {
   CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max);
@@ -374,7 +347,7 @@ std::span<const float> Stepper::Batch(std::span<const Row> rows) {
 }
 
 int Stepper::Start(std::span<const Row> rows) {
-  CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max);
+  CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max && rows[0].window == nullptr);
   return static_cast<int>(scratch_->StartRows(rows, 0));
 }
 

@@ -7,9 +7,9 @@
 #include <span>
 
 #include "base/exec_context.h"
-#include "layers/token_tree.h"
 #include "model/braid_state.h"
 #include "model/model.h"
+#include "model/window.h"
 
 namespace chimera {
 
@@ -33,9 +33,7 @@ class Stepper {
   // rows_max: kBatchMax..kPrefillMax. Scratch grows with it.
   Stepper(const Model& model, ExecContext* exec, int rows_max = kBatchMax);
   ~Stepper();
-  // Bytes of its buffers, and of those that windows of so many loops add.
-  static int64_t Bytes(const ModelConfig& config, int rows_max);
-  static int64_t WindowBytes(const ModelConfig& config, int loops);
+  static int64_t Bytes(const ModelConfig& config, int rows_max);  // of its buffers
 
   // Advances the state by one token (0 <= token < vocab_size) with `loops` iterations of the looped
   // block, 1..state->loops(); 0 means all of them. With exit_early the token stops before that as
@@ -58,31 +56,28 @@ class Stepper {
     int loops = 0;  // as in Step
     bool exit_early = false;
     const SpanFields* fields = nullptr;  // null: those of SetFields
+    // A node of a window that was begun behind this state, instead of a token that advances it: the
+    // rows are all its nodes, with the window's loops. The hidden vector is that after the text so
+    // far and the path to the node, bit for bit what Step gives along the path. Of the state only
+    // what is due at its position anyway changes.
+    Window* window = nullptr;
   };
   // Advances several streams in one pass of 1..rows_max rows. Rows of one stream stand together,
   // in order. Returns the hidden vectors row by row, the same bits as Step gives each stream alone.
   std::span<const float> Batch(std::span<const Row> rows);
+  // A window alone.
+  std::span<const float> Tree(BraidState* state, Window* window, std::span<const int32_t> tokens);
 
   // Batch in slices, for a pass that lets others go first: Start, Advance until it returns true,
-  // then Rows. The rows are of one stream. Start returns how many of them this pass takes, the
-  // first ones: all, but where later iterations need copies of memories only as many as there is
-  // room for, 64 at least. No other call may come in between; until the end the state is neither
+  // then Rows. The rows are tokens of one stream. Start returns how many of them this pass takes,
+  // the first ones: all, but where later iterations need copies of memories only as many as there
+  // is room for, 64 at least. No other call may come in between; until the end the state is neither
   // here nor there.
   int Start(std::span<const Row> rows);
   // Half a layer of one iteration for the next rows, `most` at most; slice_rows says how many.
   bool Advance(int most);
   int slice_rows() const;
   std::span<const float> Rows() const;
-
-  // Verifies a window: the hidden vectors of all nodes of a tree, node i after the text so far and
-  // the path to it, bit for bit what Step gives along each path with the same loops. The window may
-  // not reach beyond the next position divisible by 16 (DESIGN D20): position % 16 + depth < 16 for
-  // every node. Of the state only what is due at its position anyway changes. The first call
-  // allocates room for kTreeNodesMax nodes.
-  std::span<const float> Tree(BraidState* state, const TokenTree& tree,
-                              std::span<const int32_t> tokens, int loops = 0);
-  // Commits the path to a node of the last Tree of this state: the state Step would have left.
-  void CommitTree(BraidState* state, int leaf);
 
   // Fields that every following token sees, until the next call; borrowed. None at first.
   void SetFields(const SpanFields& fields);
@@ -94,7 +89,7 @@ class Stepper {
   int loops_run(int row) const;
   float residual(int row) const;
   // Of a row of the last call: the norm of its gradient over all TM layers (math-inference-training
-  // C.6); 0 without such layers, and of a tree, which commits nothing by itself.
+  // C.6); 0 without such layers, and of a window, which commits nothing by itself.
   float surprise(int row) const;
 
   // Logits over the whole vocabulary for n_rows hidden vectors as returned above.

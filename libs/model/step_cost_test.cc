@@ -57,7 +57,7 @@ TEST(KnotBench, FiguresOfASmallModel) {
   auto model = Model::Load(TestModelFolder("bench", true, 1, TestShape::kFull));
   ASSERT_TRUE(model.ok()) << model.status();
   ExecContext exec(2);
-  const ReadProbe probe(size_t{8} << 20);
+  const ReadProbe probe(true, size_t{8} << 20);
   const KnotBenchOptions options = {.runs = 3,
                                     .decode_steps = 2,
                                     .prefill_tokens = 70,

@@ -281,6 +281,45 @@ TEST_P(StepTest, TheFutureDoesNotLeakIntoAPass) {
   EXPECT_NE(before[89], after[89]);
 }
 
+// Drafts behind a stream's text, at most n_max deep.
+struct Draft {
+  std::vector<int32_t> parents, ids;
+  std::vector<int> main_line;  // nodes that guess right
+};
+
+// The text goes on under the first child of each node; the others are wrong guesses.
+Draft DraftOf(std::span<const int32_t> text, int64_t position, int n_max, const PhiloxStream& rng,
+              uint64_t* draw) {
+  Draft draft;
+  const int room = std::min(n_max, static_cast<int>(16 - position % 16));
+  const int n = 1 + static_cast<int>(rng.Word((*draw)++) % uint32_t(room));
+  for (int depth = 0; depth < n; ++depth) {
+    const int32_t parent = depth == 0 ? -1 : draft.main_line.back();
+    draft.main_line.push_back(static_cast<int>(draft.parents.size()));
+    draft.parents.push_back(parent);
+    draft.ids.push_back(text[size_t(depth)]);
+    if (rng.Word((*draw)++) % 2 == 0) {
+      draft.parents.push_back(parent);
+      draft.ids.push_back((text[size_t(depth)] + 3) % 1024);
+    }
+  }
+  return draft;
+}
+
+// rows: of the nodes behind the text of `committed`.
+void ExpectRowsOfPaths(const TokenTree& tree, const std::vector<int32_t>& ids, const float* rows,
+                       const BraidState& committed, Stepper* plain) {
+  for (int leaf = 0; leaf < tree.n_nodes(); ++leaf) {
+    BraidState walk = committed;
+    std::span<const float> last;
+    int8_t path[kTreeNodesMax];
+    const int length = tree.Path(leaf, path);
+    for (int i = 0; i < length; ++i) last = plain->Step(&walk, ids[size_t(path[i])]);
+    ASSERT_EQ(std::memcmp(last.data(), rows + size_t(leaf) * last.size(), last.size_bytes()), 0)
+        << leaf;
+  }
+}
+
 // A window of drafts: every node has the bits of plain decoding along its path, and the committed
 // state those of the accepted path, also when nothing was accepted before.
 TEST_P(StepTest, WindowsEqualPlainDecode) {
@@ -289,49 +328,92 @@ TEST_P(StepTest, WindowsEqualPlainDecode) {
   ExecContext exec(1);
   Stepper plain(*model, &exec), drafts(*model, &exec);
   BraidState a(model->shape()), b(model->shape());
+  Window window(*model);
   const PhiloxStream rng(31, RngPurpose::kDataShuffle, 0);
   size_t at = 0;
   uint64_t draw = 0;
   while (at + 64 < tokens.size()) {
-    // The text goes on under the first child of each node; the others are wrong guesses.
-    const int room = static_cast<int>(16 - b.position() % 16);
-    const int n = 1 + static_cast<int>(rng.Word(draw++) % uint32_t(room));
-    std::vector<int32_t> parents, ids;
-    std::vector<size_t> main_line;
-    for (int depth = 0; depth < n; ++depth) {
-      const int32_t parent = depth == 0 ? -1 : static_cast<int32_t>(main_line.back());
-      main_line.push_back(parents.size());
-      parents.push_back(parent);
-      ids.push_back(tokens[at + size_t(depth)]);
-      if (rng.Word(draw++) % 2 == 0) {
-        parents.push_back(parent);
-        ids.push_back((tokens[at + size_t(depth)] + 3) % 1024);
-      }
-    }
-    const TokenTree tree(parents.data(), static_cast<int>(parents.size()));
-    const auto hidden = drafts.Tree(&b, tree, ids);
+    const Draft draft = DraftOf(std::span(tokens).subspan(at), b.position(), 16, rng, &draw);
+    const TokenTree tree(draft.parents.data(), static_cast<int>(draft.parents.size()));
+    window.Begin(b, tree);
+    const auto hidden = drafts.Tree(&b, &window, draft.ids);
     const std::vector<float> rows(hidden.begin(), hidden.end());
     EXPECT_EQ(drafts.surprise(0), 0.0f) << "nothing is committed yet";
-    const auto d = static_cast<size_t>(model->shape().d_model);
-    for (int leaf = 0; leaf < tree.n_nodes(); ++leaf) {
-      BraidState walk = a;
-      std::span<const float> last;
-      int8_t path[kTreeNodesMax];
-      const int length = tree.Path(leaf, path);
-      for (int i = 0; i < length; ++i) last = plain.Step(&walk, ids[size_t(path[i])]);
-      ASSERT_EQ(std::memcmp(last.data(), rows.data() + size_t(leaf) * d, d * 4), 0) << leaf;
-    }
-    const size_t accepted = rng.Word(draw++) % (uint32_t(n) + 1);
+    ExpectRowsOfPaths(tree, draft.ids, rows.data(), a, &plain);
+    const size_t accepted = rng.Word(draw++) % (draft.main_line.size() + 1);
     if (accepted == 0) {
       // Nothing fits: plain decoding goes on from the untouched state.
       drafts.Step(&b, tokens[at]);
       plain.Step(&a, tokens[at++]);
     } else {
-      drafts.CommitTree(&b, static_cast<int>(main_line[accepted - 1]));
+      window.Commit(&b, draft.main_line[accepted - 1]);
+      EXPECT_FALSE(window.open());
       for (size_t i = 0; i < accepted; ++i) plain.Step(&a, tokens[at++]);
     }
     ASSERT_EQ(a.position(), b.position());
     ASSERT_EQ(std::memcmp(a.floats().data(), b.floats().data(), a.floats().size_bytes()), 0) << at;
+  }
+}
+
+// Windows of two streams, a step of a third and the prompt of a fourth are rows of one pass.
+TEST_P(StepTest, WindowsOfSeveralStreamsShareAPass) {
+  constexpr size_t kStreams = 4, kWindows = 2;
+  const auto model = Load();
+  const ModelConfig& c = model->shape();
+  ExecContext one(1), two(2);
+  Stepper plain(*model, &one), together(*model, &two);
+  std::vector<BraidState> own(kStreams, BraidState(c)), shared(kStreams, BraidState(c));
+  Window windows[kWindows] = {Window(*model), Window(*model)};
+  std::vector<std::vector<int32_t>> texts;
+  for (size_t s = 0; s < kStreams; ++s) texts.push_back(RandomTokens(700, 1024, 11 + s));
+  const PhiloxStream rng(34, RngPurpose::kDataShuffle, 0);
+  uint64_t draw = 0;
+  const auto text_of = [&](size_t s) {
+    return std::span(texts[s]).subspan(size_t(shared[s].position()));
+  };
+  for (int pass = 0; pass < 24; ++pass) {
+    std::vector<Stepper::Row> rows;
+    std::vector<Draft> drafts;
+    size_t begin[kStreams];
+    // Windows first, between and last.
+    for (const size_t s : {size_t{0}, size_t{2}, size_t{1}, size_t{3}}) {
+      begin[s] = rows.size();
+      if (s < kWindows) {
+        drafts.push_back(DraftOf(text_of(s), shared[s].position(), 8, rng, &draw));
+        const Draft& draft = drafts.back();
+        windows[s].Begin(shared[s], TokenTree(draft.parents.data(), int(draft.parents.size())));
+        for (const int32_t id : draft.ids) {
+          rows.push_back({.state = &shared[s], .token = id, .window = &windows[s]});
+        }
+        continue;
+      }
+      const size_t n = s == 2 ? 1 : 1 + rng.Word(draw++) % 28;
+      for (size_t i = 0; i < n; ++i) rows.push_back({.state = &shared[s], .token = text_of(s)[i]});
+    }
+    const auto hidden = together.Batch(rows);
+    const std::vector<float> got(hidden.begin(), hidden.end());
+    const auto d = size_t(c.d_model);
+    for (size_t s = 0; s < kWindows; ++s) {
+      const Draft& draft = drafts[s];
+      EXPECT_EQ(shared[s].position(), own[s].position()) << "nothing is committed yet";
+      ExpectRowsOfPaths(windows[s].tree(), draft.ids, &got[begin[s] * d], own[s], &plain);
+      const int leaf = draft.main_line.back();
+      const auto text = text_of(s);
+      for (size_t i = 0; i < draft.main_line.size(); ++i) plain.Step(&own[s], text[i]);
+      windows[s].Commit(&shared[s], leaf);
+    }
+    for (size_t s = kWindows; s < kStreams; ++s) {
+      for (size_t i = begin[s]; i < rows.size() && rows[i].state == &shared[s]; ++i) {
+        const auto want = plain.Step(&own[s], rows[i].token);
+        ASSERT_EQ(std::memcmp(&got[i * d], want.data(), want.size_bytes()), 0) << s;
+      }
+    }
+    for (size_t s = 0; s < kStreams; ++s) {
+      ASSERT_EQ(std::memcmp(shared[s].floats().data(), own[s].floats().data(),
+                            own[s].floats().size_bytes()),
+                0)
+          << "stream " << s << ", pass " << pass;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "config/model_config.h"
 #include "layers/linear_op.h"
 #include "model/layout.h"
@@ -60,7 +61,7 @@ class RepackedTensors {
 
   uint8_t* NewCodes(int rows, int cols);
 
-  std::vector<std::vector<Line>> codes_;
+  std::vector<BufferVector<Line>> codes_;
   std::vector<std::vector<float>> lanes_;
 };
 

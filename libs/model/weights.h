@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/file.h"
+#include "base/huge_pages.h"
 #include "config/model_config.h"
 #include "layers/efla.h"
 #include "layers/moe.h"
@@ -129,6 +130,8 @@ class Weights {
   std::span<const uint8_t> payload(const std::string& name) const { return payloads_.at(name); }
   std::span<const uint8_t> file() const { return file_.bytes(); }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
+  // Of the file, the share on huge pages, as far as it has been read (base/huge_pages.h).
+  double huge_page_share() const { return HugePageShare(file().data(), file().size()); }
 
  private:
   MmapFile file_;

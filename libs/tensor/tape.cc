@@ -1,13 +1,12 @@
 #include "tensor/tape.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 #include "tensor/kernels.h"
 
 namespace chimera {
@@ -15,7 +14,6 @@ namespace {
 
 constexpr size_t kAlign = 64;
 constexpr size_t kChunkBytes = size_t{64} << 20;
-constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -31,9 +29,7 @@ void* Arena::Allocate(size_t bytes) {
   }
   if (current_ == chunks_.size()) {
     const size_t size = RoundUp(std::max(bytes, kChunkBytes), kHugePage);
-    void* memory = std::aligned_alloc(kHugePage, size);
-    CHIMERA_CHECK(memory != nullptr);
-    madvise(memory, size, MADV_HUGEPAGE);  // advice only: fewer page faults on long buffers
+    void* const memory = AllocateHuge(size);
     chunks_.push_back({std::unique_ptr<void, Free>(memory), size});
   }
   void* result = static_cast<char*>(chunks_[current_].memory.get()) + used_;

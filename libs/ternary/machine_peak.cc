@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 #include "ternary/machine_peak_kernels.h"
 
 namespace chimera {
@@ -61,24 +62,21 @@ double Seconds(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-ReadProbe::ReadProbe(size_t bytes) : bytes_(bytes / kPiece * kPiece) {
+ReadProbe::ReadProbe(bool huge_pages, size_t bytes)
+    : bytes_(bytes / kPiece * kPiece),
+      data_(static_cast<uint8_t*>(AllocateHuge(bytes_)), std::free) {
   CHIMERA_CHECK(bytes_ > 0);
-  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHIMERA_CHECK(memory != MAP_FAILED);
-  madvise(memory, bytes_, MADV_NOHUGEPAGE);
-  data_ = static_cast<uint8_t*>(memory);
-  std::memset(data_, 1, bytes_);
+  if (!huge_pages) ::madvise(data_.get(), bytes_, MADV_NOHUGEPAGE);
+  std::memset(data_.get(), 1, bytes_);
+  huge_pages_ = HugePageShare(data_.get(), bytes_) > 0.5;
 }
-
-ReadProbe::~ReadProbe() { munmap(data_, bytes_); }
 
 double ReadProbe::GbPerS(ExecContext* exec) const {
   const PeakKernels& kernels = PeakFor(BestIsa());
   std::atomic<uint64_t> sink{0};
   const auto start = std::chrono::steady_clock::now();
   exec->ParallelFor(static_cast<int64_t>(bytes_ / kPiece), [&](int64_t i) {
-    sink.fetch_xor(kernels.read(data_ + static_cast<size_t>(i) * kPiece, kPiece));
+    sink.fetch_xor(kernels.read(data_.get() + static_cast<size_t>(i) * kPiece, kPiece));
   });
   return static_cast<double>(bytes_) * 1e-9 / Seconds(start);
 }

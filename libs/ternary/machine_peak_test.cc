@@ -45,7 +45,7 @@ TEST(MachinePeak, EveryLevelCountsItsProducts) {
 
 TEST(MachinePeak, FiguresAreFractionsOfTheSameRun) {
   ExecContext exec(2);
-  const ReadProbe probe(size_t{16} << 20);
+  const ReadProbe probe(true, size_t{16} << 20);
   EXPECT_GT(probe.GbPerS(&exec), 0.01);
   ProductsBenchOptions options;
   options.shapes = {{100, 192}};

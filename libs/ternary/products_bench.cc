@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 #include "base/philox.h"
 #include "ternary/packing.h"
 #include "ternary/ternary.h"
@@ -93,8 +94,8 @@ class Copies {
   const TritPacking packing_;
   const int n_tokens_;
   size_t copies_ = 1, matrix_bytes_ = 0;
-  std::vector<Line> lines_;
-  std::vector<uint16_t> scales_;
+  BufferVector<Line> lines_;  // on huge pages, as a mapped file may be
+  BufferVector<uint16_t> scales_;
   std::vector<int8_t> q_;
   std::vector<float> s_, y_;
   std::vector<int32_t> sums_;

@@ -90,7 +90,8 @@ absl::Status RunBenchKernels(const BenchKernelsFlags& flags) {
   if (!flags.json) {
     std::printf("products of weights in memory, %d threads, medians of %d runs\n", exec.threads(),
                 flags.runs);
-    std::printf("  reading 2 GiB: %.1f GB/s (%.1f to %.1f)\n", read_gbps.median, read_gbps.least,
+    std::printf("  reading 2 GiB, %s pages: %.1f GB/s (%.1f to %.1f)\n",
+                probe.huge_pages() ? "huge" : "small", read_gbps.median, read_gbps.least,
                 read_gbps.most);
     std::printf("  multiply-adds in registers: %.0f GMAC/s (%.0f to %.0f)\n", dot_gmacs.median,
                 dot_gmacs.least, dot_gmacs.most);
@@ -107,6 +108,7 @@ absl::Status RunBenchKernels(const BenchKernelsFlags& flags) {
   ordered_json machine = {{"threads", exec.threads()},
                           {"read_gbps", read_gbps.median},
                           {"read_gbps_spread", SpreadJson(read_gbps)},
+                          {"huge_pages", probe.huge_pages()},
                           {"dot_gmacs", dot_gmacs.median},
                           {"dot_gmacs_spread", SpreadJson(dot_gmacs)}};
   machine.update(MachineJson());

@@ -108,6 +108,7 @@ absl::StatusOr<StreamsFigure> BenchStreams(const std::string& folder, int n, int
 struct Report {
   int threads = 0;
   Spread read, dot;
+  bool huge_pages = false;  // of weights and of what is read for comparison
   double first_token_ms = 0;
   std::vector<DecodeFigure> decode;
   HeadFigure head;
@@ -121,6 +122,7 @@ ordered_json ReportJson(const Model& model, const Report& r, int runs) {
   ordered_json machine = {{"threads", r.threads},
                           {"read_gbps", r.read.median},
                           {"read_gbps_spread", SpreadJson(r.read)},
+                          {"huge_pages", r.huge_pages},
                           {"dot_gmacs", r.dot.median},
                           {"dot_gmacs_spread", SpreadJson(r.dot)}};
   machine.update(MachineJson());
@@ -217,7 +219,9 @@ absl::Status RunBenchKnot(const BenchKnotFlags& flags) {
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   CHIMERA_RETURN_IF_ERROR(model->CheckWeights(nullptr));
 
-  const ReadProbe probe;
+  // Read as the weights are, which have been read through.
+  const ReadProbe probe(model->weights().huge_page_share() > 0.5);
+  report.huge_pages = probe.huge_pages();
   std::vector<double> read, dot;
   for (int i = 0; i < flags.runs; ++i) {
     read.push_back(probe.GbPerS(&exec));

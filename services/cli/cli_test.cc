@@ -272,6 +272,7 @@ TEST_F(CliTest, BenchesPrintTheKeysScriptsRelyOn) {
   json out = LastLine(kernels.out);
   EXPECT_GT(out["machine"]["read_gbps"].get<double>(), 0);
   EXPECT_GT(out["machine"]["dot_gmacs"].get<double>(), 0);
+  EXPECT_TRUE(out["machine"]["huge_pages"].is_boolean());
   EXPECT_NE(out["machine"]["instruction_set"], "avx512");
   ASSERT_EQ(out["gemv"].size(), 2u);
   EXPECT_EQ(out["gemv"][1]["packing"], "base3");
