@@ -20,8 +20,8 @@ size_t RoundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 // The first huge_bytes of them are asked for as huge pages.
 void* Allocate(size_t alignment, size_t bytes, size_t huge_bytes) {
-  void* const memory = std::aligned_alloc(alignment, bytes);
-  CHIMERA_CHECK(memory != nullptr);
+  void* memory = nullptr;
+  CHIMERA_CHECK(::posix_memalign(&memory, alignment, bytes) == 0);
 #ifdef __linux__
   // A wish: nothing fails without it.
   if (huge_bytes > 0) ::madvise(memory, huge_bytes, MADV_HUGEPAGE);

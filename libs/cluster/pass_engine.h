@@ -16,7 +16,7 @@
 
 namespace chimera {
 
-inline constexpr int kHeadRowsMax = 16;  // rows of one product with the head
+inline constexpr int kHeadRowsMax = 32;  // rows of one product with the head
 
 // Rows of one stream, in order, which its state moves on by, or all nodes of its window. Borrowed
 // until the job is done.

@@ -13,8 +13,7 @@ namespace chimera {
 inline constexpr int kWindowsKept = 4;
 
 // Later iterations of a TM layer read the memory of the first one as their window left it, which
-// a pass that goes on beyond the window has to keep.
-// Allocates in its constructor only.
+// a pass that goes on beyond the window has to keep. Allocates in its constructor only.
 class MemoryCopies {
  public:
   explicit MemoryCopies(const ModelConfig& c) : slots_(static_cast<size_t>(c.n_layers)) {
