@@ -54,7 +54,8 @@ double HugePageShare(const void* begin, size_t bytes) {
     if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2) {
       inside = from < first + bytes && to > first;
     } else if (inside && (std::sscanf(line.c_str(), "AnonHugePages: %" SCNu64, &kib) == 1 ||
-                          std::sscanf(line.c_str(), "FilePmdMapped: %" SCNu64, &kib) == 1)) {
+                          std::sscanf(line.c_str(), "FilePmdMapped: %" SCNu64, &kib) == 1 ||
+                          std::sscanf(line.c_str(), "ShmemPmdMapped: %" SCNu64, &kib) == 1)) {
       huge_kib += kib;
     }
   }
