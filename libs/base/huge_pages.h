@@ -21,7 +21,7 @@ void* AllocateHuge(size_t bytes);
 // wasted.
 void* AllocateBuffer(size_t bytes);
 
-// Of the memory that begins there, the share that is mapped by huge pages, once it has been
+// Of the memory that begins there, the share that its mappings hold in huge pages, once it has been
 // touched; 0 where the system does not tell. Takes milliseconds.
 double HugePageShare(const void* begin, size_t bytes);
 
