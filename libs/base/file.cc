@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/huge_pages.h"
 
 namespace chimera {
 namespace {
@@ -138,9 +139,7 @@ absl::StatusOr<MmapFile> MmapFile::Open(const std::string& path) {
   if (*size == 0) return file;
   void* data = ::mmap(nullptr, *size, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (data == MAP_FAILED) return ErrnoStatus(path, "map");
-#ifdef MADV_HUGEPAGE
-  ::madvise(data, *size, MADV_HUGEPAGE);  // a wish: what is not cached yet comes as huge pages
-#endif
+  AskForHugePages(data, *size);  // what is not cached yet comes as huge pages
   file.data_ = static_cast<const uint8_t*>(data);
   file.size_ = *size;
   return file;

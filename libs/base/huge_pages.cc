@@ -22,14 +22,17 @@ size_t RoundUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 void* Allocate(size_t alignment, size_t bytes, size_t huge_bytes) {
   void* memory = nullptr;
   CHIMERA_CHECK(::posix_memalign(&memory, alignment, bytes) == 0);
-#ifdef __linux__
-  // A wish: nothing fails without it.
-  if (huge_bytes > 0) ::madvise(memory, huge_bytes, MADV_HUGEPAGE);
-#endif
+  if (huge_bytes > 0) AskForHugePages(memory, huge_bytes);
   return memory;
 }
 
 }  // namespace
+
+void AskForHugePages([[maybe_unused]] void* begin, [[maybe_unused]] size_t bytes) {
+#ifdef __linux__
+  ::madvise(begin, bytes, MADV_HUGEPAGE);
+#endif
+}
 
 void* AllocateHuge(size_t bytes) {
   const size_t whole = RoundUp(bytes, kHugePage);

@@ -14,6 +14,9 @@ namespace chimera {
 
 inline constexpr size_t kHugePage = size_t{2} << 20;
 
+// Asks for huge pages in a mapping, before it is touched. A wish: nothing fails without it.
+void AskForHugePages(void* begin, size_t bytes);
+
 // Bytes rounded up to whole huge pages and aligned to one.
 void* AllocateHuge(size_t bytes);
 

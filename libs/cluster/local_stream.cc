@@ -204,8 +204,8 @@ absl::StatusOr<VerifyResult> LocalStream::Verify(const VerifyRequest& request) {
   return result;
 }
 
-// What a stream needs beyond StreamScratchBytes is counted when it is first asked for; the largest
-// of each kind stays.
+// What a stream needs beyond StreamScratchBytes is counted when it is first asked for; the most of
+// either kind stays.
 absl::Status LocalStream::HoldBuffers(const VerifyRequest& request) {
   const ModelConfig& shape = model_->shape();
   const auto rows = std::count_if(request.nodes.begin(), request.nodes.end(),
@@ -216,22 +216,17 @@ absl::Status LocalStream::HoldBuffers(const VerifyRequest& request) {
     const int loops = request.loops == 0 ? state_.loops() : request.loops;
     window = Window::Bytes(shape, static_cast<int>(request.nodes.size()), loops);
   }
-  MemoryHold more_logits, more_window;  // both or none
-  if (logits > logits_held_) {
-    CHIMERA_ASSIGN_OR_RETURN(more_logits,
-                             host_->memory()->Hold(MemoryPart::kScratch, logits - logits_held_,
-                                                   "the distributions of a pass"));
-  }
-  if (window > window_held_) {
-    CHIMERA_ASSIGN_OR_RETURN(more_window,
-                             host_->memory()->Hold(MemoryPart::kScratch, window - window_held_,
-                                                   "the records of a window"));
-  }
-  logits_held_ += more_logits.bytes();
-  window_held_ += more_window.bytes();
-  for (MemoryHold* more : {&more_logits, &more_window}) {
-    if (more->bytes() > 0) holds_.push_back(std::move(*more));
-  }
+  const int64_t more_logits = std::max<int64_t>(0, logits - logits_hold_.bytes());
+  const int64_t more_window = std::max<int64_t>(0, window - window_hold_.bytes());
+  if (more_logits + more_window == 0) return absl::OkStatus();
+  MemoryBudget* const memory = host_->memory();
+  CHIMERA_ASSIGN_OR_RETURN(  // both or none
+      MemoryHold for_logits,
+      memory->Hold(MemoryPart::kScratch, more_logits, "the distributions of a pass"));
+  CHIMERA_ASSIGN_OR_RETURN(MemoryHold for_window, memory->Hold(MemoryPart::kScratch, more_window,
+                                                               "the records of a window"));
+  logits_hold_.Add(std::move(for_logits));
+  window_hold_.Add(std::move(for_window));
   return absl::OkStatus();
 }
 

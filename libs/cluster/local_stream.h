@@ -129,9 +129,7 @@ class LocalStream final : public KnotStream {
   int64_t reported_position_ = 0;  // of that report
   absl::Status broken_;            // not OK: the stream is unusable
   // Counted in the budget, beyond what it was admitted with.
-  std::vector<MemoryHold> holds_;
-  int64_t logits_held_ = 0;
-  int64_t window_held_ = 0;
+  MemoryHold logits_hold_, window_hold_;
   std::shared_ptr<StreamHost> host_;
   HeldSnapshots snapshots_;
 };

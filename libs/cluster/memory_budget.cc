@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace chimera {
 
@@ -35,6 +36,17 @@ MemoryHold& MemoryHold::operator=(MemoryHold&& other) noexcept {
   std::swap(part_, other.part_);
   std::swap(bytes_, other.bytes_);
   return *this;
+}
+
+void MemoryHold::Add(MemoryHold more) {
+  if (more.budget_ == nullptr) return;
+  if (budget_ == nullptr) {
+    *this = std::move(more);
+    return;
+  }
+  CHIMERA_CHECK(more.budget_ == budget_ && more.part_ == part_);
+  bytes_ += more.bytes_;
+  more.budget_ = nullptr;  // nothing is released
 }
 
 std::shared_ptr<MemoryBudget> MemoryBudget::Create(int64_t limit_bytes) {

@@ -35,6 +35,8 @@ class MemoryHold {
   MemoryHold& operator=(MemoryHold&& other) noexcept;
 
   int64_t bytes() const { return bytes_; }
+  // Takes over what another hold of the same budget and part counts; either may be empty.
+  void Add(MemoryHold more);
 
  private:
   friend class MemoryBudget;

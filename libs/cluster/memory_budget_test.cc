@@ -52,6 +52,21 @@ TEST(MemoryBudget, HoldsMoveAndOutliveTheirMaker) {
   budget.reset();  // the hold keeps it
 }
 
+TEST(MemoryBudget, AHoldTakesOverOthersAndGivesAllBackAtOnce) {
+  const auto budget = MemoryBudget::Create(100);
+  MemoryHold hold;
+  for (const int64_t bytes : {30, 0, 50}) {
+    hold.Add(*budget->Hold(MemoryPart::kScratch, bytes, "a part"));
+  }
+  EXPECT_EQ(hold.bytes(), 80);
+  hold.Add(MemoryHold());
+  EXPECT_EQ(hold.bytes(), 80);
+  EXPECT_EQ(budget->held(MemoryPart::kScratch), 80);
+  EXPECT_FALSE(budget->Hold(MemoryPart::kScratch, 21, "too much").ok());
+  hold = MemoryHold();
+  EXPECT_EQ(budget->held(MemoryPart::kScratch), 0);
+}
+
 TEST(MemoryPlan, IsCountedFromTheDimensionsAndBoundsGrowth) {
   auto model = Model::Load(TestModelFolder("memory_plan", true, 1, TestShape::kFull));
   ASSERT_TRUE(model.ok()) << model.status();

@@ -40,22 +40,25 @@ PassScheduler::PassScheduler(int threads, OnSteps on_steps)
 }
 
 std::shared_ptr<PassEngine> PassScheduler::EngineOf(const std::shared_ptr<const Model>& model) {
-  std::shared_ptr<PassEngine> made;
-  for (;;) {
-    {
-      MutexLock lock(&mutex_);
-      std::erase_if(engines_, [](const auto& weak) { return weak.expired(); });
-      for (const std::weak_ptr<PassEngine>& weak : engines_) {
-        std::shared_ptr<PassEngine> engine = weak.lock();
-        if (engine != nullptr && &engine->model() == model.get()) return engine;
-      }
-      if (made != nullptr) {
-        engines_.push_back(made);
-        return made;
-      }
-    }
-    made = std::make_shared<PassEngine>(model, &exec_);  // takes a while: nobody waits for it
+  {
+    MutexLock lock(&mutex_);
+    if (std::shared_ptr<PassEngine> engine = FindEngine(*model)) return engine;
   }
+  // Takes a while, for which nobody waits; somebody else may make one, too.
+  auto made = std::make_shared<PassEngine>(model, &exec_);
+  MutexLock lock(&mutex_);
+  if (std::shared_ptr<PassEngine> engine = FindEngine(*model)) return engine;
+  engines_.push_back(made);
+  return made;
+}
+
+std::shared_ptr<PassEngine> PassScheduler::FindEngine(const Model& model) {
+  std::erase_if(engines_, [](const auto& weak) { return weak.expired(); });
+  for (const std::weak_ptr<PassEngine>& weak : engines_) {
+    std::shared_ptr<PassEngine> engine = weak.lock();
+    if (engine != nullptr && &engine->model() == &model) return engine;
+  }
+  return nullptr;
 }
 
 bool PassScheduler::Run(PassEngine* engine, PassJob* job, const PassLimits& limits) {

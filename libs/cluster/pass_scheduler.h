@@ -64,6 +64,7 @@ class PassScheduler {
     CondVar wake;
   };
 
+  std::shared_ptr<PassEngine> FindEngine(const Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Wait(Waiter* waiter);
   bool GivesUp(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Lead(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

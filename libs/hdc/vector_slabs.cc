@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <new>
 
-#include "base/check.h"
 #include "base/huge_pages.h"
 
 namespace chimera {
@@ -17,10 +16,7 @@ uint32_t VectorSlabs::Add(const HyperVector& vector) {
   const uint32_t slab = SlabOf(size_);
   if (slab == slabs_.size()) {
     const size_t bytes = (FirstOf(slab + 1) - FirstOf(slab)) * sizeof(HyperVector);
-    void* const memory =
-        bytes == kHugePage ? AllocateHuge(bytes) : std::aligned_alloc(alignof(HyperVector), bytes);
-    CHIMERA_CHECK(memory != nullptr);
-    slabs_.emplace_back(static_cast<HyperVector*>(memory));
+    slabs_.emplace_back(static_cast<HyperVector*>(AllocateBuffer(bytes)));
   }
   new (At(size_)) HyperVector(vector);
   return size_++;

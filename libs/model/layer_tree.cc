@@ -37,9 +37,10 @@ int64_t TreeRecordFloats(const ModelConfig& c, LayerKind kind, int n_nodes) {
 void LayerStep::TreeConv(const GatedDeltaWeights& w, const LayerRow& root, size_t i, int first,
                          int count) {
   const int n = root.tree->n_nodes();
-  const int64_t channels = 3 * static_cast<int64_t>(width()), wide = 4 * channels / 3;
+  const auto width = static_cast<int64_t>(this->width());
+  const int64_t channels = 3 * width, wide = 4 * width;
   for (int part = 0; part < 3; ++part) {
-    const int64_t at = (int64_t{part} * c_.n_heads + first) * kHeadDim;
+    const int64_t at = part * width + first * kHeadDim;
     float* const inputs = root.record + at;
     float* const x = QkvOf(i) + at;
     for (int node = 0; node < n; ++node) {

@@ -74,15 +74,20 @@ std::vector<float> ServeNll(const Model& model, std::span<const int32_t> tokens,
                             const PlaneRun& run) {
   ExecContext exec(run.threads);
   Stepper stepper(model, &exec, Stepper::kPrefillMax);
-  stepper.SetFields(run.fields);
   BraidState state(model.shape(), model.shape().loop.loops_max);
   const std::vector<uint8_t> usual(tokens.size(), uint8_t(model.shape().loop.loops_default));
   const std::span<const uint8_t> loops = run.loops.empty() ? std::span(usual) : run.loops;
   const auto vocab = static_cast<size_t>(model.shape().vocab_size);
   std::vector<float> logits(vocab * block), nll;
+  std::vector<Stepper::Row> rows;
   for (size_t at = 0; at + 1 < tokens.size(); at += block) {
     const size_t n = std::min(block, tokens.size() - 1 - at);
-    const auto hidden = stepper.Prefill(&state, tokens.subspan(at, n), loops.subspan(at, n));
+    rows.clear();
+    for (size_t t = at; t < at + n; ++t) {
+      rows.push_back(
+          {.state = &state, .token = tokens[t], .loops = loops[t], .fields = &run.fields});
+    }
+    const auto hidden = stepper.Batch(rows);
     stepper.Logits(hidden, static_cast<int>(n), std::span(logits).first(n * vocab));
     for (size_t i = 0; i < n; ++i) {
       const float* row = logits.data() + i * vocab;

@@ -191,7 +191,7 @@ struct Stepper::Scratch {
     positions[row] = window != nullptr ? window->position(nth) : from.state->position() + nth;
     loops[row] = static_cast<uint8_t>(each);
     exits[row] = from.exit_early;
-    row_fields[row] = from.fields != nullptr ? from.fields : &fields;
+    row_fields[row] = from.fields != nullptr ? from.fields : &no_fields;
   }
 
   // All rows, in as few passes as the copies of memories allow.
@@ -291,7 +291,7 @@ struct Stepper::Scratch {
   std::array<int, kPrefillMax> active;  // rows of the running iteration
   int n_active = 0;
   std::array<LayerRow, kPrefillMax> layer_rows;
-  SpanFields fields;
+  const SpanFields no_fields{};
   int last_row = 0;
 };
 
@@ -338,8 +338,6 @@ std::span<const float> Stepper::Tree(BraidState* state, Window* window,
   }
   return Batch(std::span<const Row>(rows).first(tokens.size()));
 }
-
-void Stepper::SetFields(const SpanFields& fields) { scratch_->fields = fields; }
 
 std::span<const float> Stepper::Batch(std::span<const Row> rows) {
   CHIMERA_CHECK(!rows.empty() && rows.size() <= scratch_->rows_max);

@@ -55,7 +55,7 @@ class Stepper {
     int32_t token = 0;
     int loops = 0;  // as in Step
     bool exit_early = false;
-    const SpanFields* fields = nullptr;  // null: those of SetFields
+    const SpanFields* fields = nullptr;  // that its sketch sees, borrowed; null: none
     // A node of a window that was begun behind this state, instead of a token that advances it: the
     // rows are all its nodes, with the window's loops. The hidden vector is that after the text so
     // far and the path to the node, bit for bit what Step gives along the path. Of the state only
@@ -78,9 +78,6 @@ class Stepper {
   bool Advance(int most);
   int slice_rows() const;
   std::span<const float> Rows() const;
-
-  // Fields that every following token sees, until the next call; borrowed. None at first.
-  void SetFields(const SpanFields& fields);
 
   // Of the last token of the last call: iterations it ran, and the relative change of its hidden
   // state in the last of them (0 after a single one). Of a batch: of the last row of each stream.
