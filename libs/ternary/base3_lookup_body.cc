@@ -1,9 +1,5 @@
-// Products of base-3 bytes with the byte lookups of AVX-512 VBMI; reached only when HasVbmi().
-// A byte is looked up once and gives its first four digits in the two-bit layout and the fifth
-// apart, instead of a product and two additions more for every four columns (base3_body.cc).
-//
-// A lookup takes seven bits. The eighth comes from a symmetry: the digits of 256 - x are 2 - d for
-// those d of x, for every byte but 0, and bytes 0 and 1 have the same digits, all zero.
+// Products of base-3 bytes with the byte lookups of AVX-512 VBMI (base3_digits.h); reached only
+// when HasVbmi().
 #include "ternary/base3_tiles.h"
 
 namespace chimera {
@@ -14,54 +10,6 @@ extern const CodeKernels kCodeKernels;
 
 namespace CHIMERA_ISA {
 namespace {
-
-constexpr char kTwos = '\xaa';  // four digits of 2
-
-struct alignas(64) DigitTables {
-  uint8_t four[128];  // digits 0 to 3 at bits 0, 2, 4, 6
-  uint8_t fifth[128];
-};
-
-constexpr DigitTables MakeDigitTables() {
-  DigitTables tables = {};
-  for (int x = 1; x <= 128; ++x) {  // 128 is found at 0
-    int rest = x, digits[kDigits] = {};
-    for (int& digit : digits) {
-      digit = rest * 3 >> 8;
-      rest = rest * 3 & 255;
-    }
-    tables.four[x % 128] =
-        static_cast<uint8_t>(digits[0] | digits[1] << 2 | digits[2] << 4 | digits[3] << 6);
-    tables.fifth[x % 128] = static_cast<uint8_t>(digits[4]);
-  }
-  return tables;
-}
-constexpr DigitTables kTables = MakeDigitTables();
-
-struct Lookup {
-  Lookup()
-      : four{_mm512_load_si512(kTables.four), _mm512_load_si512(kTables.four + 64)},
-        fifth{_mm512_load_si512(kTables.fifth), _mm512_load_si512(kTables.fifth + 64)} {}
-  __m512i four[2];
-  __m512i fifth[2];
-};
-
-// The digits of one tile: five times four columns of sixteen rows.
-struct TileDigits {
-  __m512i four;
-  __m512i fifth;
-};
-
-CHIMERA_VEC TileDigits Find(const Lookup& lookup, const uint8_t* tile) {
-  Prefetch(tile);
-  const __m512i x = _mm512_loadu_si512(tile);
-  const __mmask64 upper = _mm512_movepi8_mask(x);
-  const __m512i at = _mm512_abs_epi8(_mm512_max_epu8(x, _mm512_set1_epi8(1)));
-  const __m512i four = _mm512_permutex2var_epi8(lookup.four[0], at, lookup.four[1]);
-  const __m512i fifth = _mm512_permutex2var_epi8(lookup.fifth[0], at, lookup.fifth[1]);
-  return {_mm512_mask_sub_epi8(four, upper, _mm512_set1_epi8(kTwos), four),
-          _mm512_mask_sub_epi8(fifth, upper, _mm512_set1_epi8(2), fifth)};
-}
 
 struct Found {
   Lookup lookup;
@@ -82,39 +30,6 @@ struct Found {
     return (I16)acc[0] + ((I16)acc[1] >> 2) + ((I16)acc[2] >> 4) + ((I16)acc[3] >> 6) - sum;
   }
 };
-
-typedef uint16_t Codes __attribute__((vector_size(64)));
-
-// The codes of a block that begins at quad P of a tile: 16 rows x 4 columns each.
-template <int P>
-CHIMERA_VEC void Unpack(const Lookup& lookup, const uint8_t* bytes, __m512i* codes) {
-  TileDigits at = Find(lookup, bytes);
-#pragma GCC unroll 16
-  for (int k = 0; k < kQuads; ++k) {
-    const int d = (P + k) % kDigits;
-    if (k > 0 && d == 0) at = Find(lookup, bytes + (P + k) / kDigits * kQuadBytes);
-    const __m512i low = (__m512i)((Codes)at.four >> (2 * (d % 4)));
-    codes[k] = d == 4 ? at.fifth : _mm512_and_si512(low, _mm512_set1_epi8(3));
-  }
-}
-
-// One copy for all token counts.
-__attribute__((noinline)) void BlockCodes(const uint8_t* tiles, int block, __m512i* codes) {
-  const Lookup lookup;
-  const uint8_t* bytes = FirstTile(tiles, block);
-  switch (block % kDigits) {
-    case 0:
-      return Unpack<0>(lookup, bytes, codes);
-    case 1:
-      return Unpack<1>(lookup, bytes, codes);
-    case 2:
-      return Unpack<2>(lookup, bytes, codes);
-    case 3:
-      return Unpack<3>(lookup, bytes, codes);
-    default:
-      return Unpack<4>(lookup, bytes, codes);
-  }
-}
 
 struct LookedUp {
   static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,

@@ -4,19 +4,14 @@
 // of Abseil.
 #pragma once
 
+#include "ternary/base3_digits.h"
 #include "ternary/tile_product.h"
 
 namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-constexpr int kDigits = 5;  // quads in a tile of 64 bytes, and blocks after which tiles begin again
 constexpr int kRound = 10;
-
-// Where the tile with a block's first quad stands.
-CHIMERA_VEC const uint8_t* FirstTile(const uint8_t* tiles, int block) {
-  return tiles + int64_t{block} * kQuads / kDigits * kQuadBytes;
-}
 
 // One token and one row tile.
 struct TokenTile {

@@ -85,6 +85,11 @@ void CheckProducts(const GroupedRowsView& w, const Tokens& in) {
     GroupedFor(isa).gemm(w, 0, RowTiles(w.rows), in.n, in.q.data(), in.s.data(), in.sums.data(),
                          y.data(), ldy);
     for (size_t i = 0; i < y.size(); ++i) ExpectBits(want[i], y[i], what);
+    if (isa == Isa::kAvx512 && HasAmxInt8()) {
+      std::fill(y.begin(), y.end(), kGuard);
+      Amx().grouped_gemm(w, 0, RowTiles(w.rows), in.n, in.q.data(), in.s.data(), y.data(), ldy);
+      for (size_t i = 0; i < y.size(); ++i) ExpectBits(want[i], y[i], "amx " + shape);
+    }
 
     std::vector<int32_t> tiles;
     for (int tile = RowTiles(w.rows) - 1; tile >= 0; tile -= 2) tiles.push_back(tile);

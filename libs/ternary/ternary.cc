@@ -86,7 +86,7 @@ const AmxKernels& Amx() {
 #if defined(__x86_64__)
   return amx::kAmxKernels;
 #else
-  static constexpr AmxKernels kNone = {nullptr, nullptr};
+  static constexpr AmxKernels kNone = {nullptr, nullptr, nullptr};
   return kNone;
 #endif
 }
@@ -101,8 +101,6 @@ const TernaryKernels& Base3Lookup() {
 }
 
 namespace {
-
-constexpr int kAmxTokens = 16;
 
 const QuantizeKernels& Quantize() {
   static const QuantizeKernels& best = QuantizeFor(BestIsa());
@@ -129,11 +127,6 @@ void CheckCols(int cols) {
 }
 void CheckTiles(int rows, int tile_begin, int tile_end) {
   CHIMERA_CHECK(tile_begin >= 0 && tile_end <= RowTiles(rows));
-}
-
-// Tokens that go through AMX tiles; the rest takes the vector kernels, with the same bits.
-int AmxShare(int n_tokens) {
-  return n_tokens >= kAmxTokens && HasAmxInt8() ? n_tokens / kAmxTokens * kAmxTokens : 0;
 }
 
 }  // namespace
@@ -197,12 +190,10 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  const int tiled = w.packing == TritPacking::kTwoBit ? AmxShare(n_tokens) : 0;
-  const int64_t done = tiled, blocks = w.cols / kActBlock;
-  if (tiled > 0) Amx().ternary_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
-  if (tiled == n_tokens) return;
-  BestGemm(w.packing)(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
-                      s + done * blocks, sums + done * blocks, y + done * ldy, ldy);
+  if (n_tokens >= kAmxTokens && HasAmxInt8()) {
+    return Amx().ternary_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
+  }
+  BestGemm(w.packing)(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
 }
 
 void QuantizeInt8Rows(const float* w, int rows, int cols, int8_t* q, float* scale, int tile_begin,
@@ -230,12 +221,10 @@ void Int8Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens,
               const float* s, float* y, int64_t ldy) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  const int tiled = AmxShare(n_tokens);
-  const int64_t done = tiled;
-  if (tiled > 0) Amx().int8_gemm(w, tile_begin, tile_end, tiled, q, s, y, ldy);
-  if (tiled == n_tokens) return;
-  Int8().gemm(w, tile_begin, tile_end, n_tokens - tiled, q + done * w.cols,
-              s + done * (w.cols / kActBlock), y + done * ldy, ldy);
+  if (n_tokens >= kAmxTokens && HasAmxInt8()) {
+    return Amx().int8_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
+  }
+  Int8().gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
 }
 
 void Int8GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const int8_t* q,

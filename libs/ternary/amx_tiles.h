@@ -1,0 +1,262 @@
+// Products of AMX int8 tiles (Intel SDM, TDPBSSD), whatever packs the weights. A tile holds up to
+// 16 tokens x 64 columns of q, or 64 columns x 16 rows of weights: exactly one block, so that every
+// tile product is a finished block sum, which is scaled in the one float order. A form gives:
+//   struct Form {
+//     using View = ...;
+//     // Scales of a group of two blocks, and how far the next group's stand behind them.
+//     static constexpr int kGroupScales;
+//     static const uint16_t* Scales(const View& w, int tile, int block);
+//     // int8 weights of n blocks of a row tile, kTileBytes each, at `space` or where they stand.
+//     static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space);
+//     // Adds s * I of one block of a group, or of both; scales as Scales gives them.
+//     static F16 AddOne(const F16* mu, F16 total, F16 first);
+//     static F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second);
+//     // y of 16 rows from `row` on.
+//     static F16 Result(const View& w, int row, F16 total);
+//   };
+// The first-level cache is the limit: with 32 KB of weights in it, in place of 8, expanding them
+// takes three times as long, and it is shared with whoever has the core's other thread.
+// Internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
+#pragma once
+
+#include <immintrin.h>
+
+#include "tensor/vec.h"
+#include "ternary/half.h"
+#include "ternary/lanes.h"
+#include "ternary/ternary.h"
+
+namespace chimera {
+namespace CHIMERA_ISA {
+namespace {
+
+constexpr int kTileTokens = 16;     // most tokens of a tile
+constexpr int kTileInts = 256;      // sums of a tile
+constexpr int kTileBytes = 1024;    // weights of a tile
+constexpr int kRowTiles = 4;        // row tiles that share the activations of a tile
+constexpr int kTilesAtOnce = 4;     // of tokens, with totals in the first-level cache
+constexpr int kExpanded = 2;        // blocks whose weights are expanded at a time
+constexpr int kCachedTokens = 256;  // tokens whose activations the second-level cache keeps
+
+// Tiles 0 to 3 are sums, 4 and 5 activations of up to 16 tokens; 6 and 7 weights.
+struct alignas(64) TileConfig {
+  explicit TileConfig(int tokens) {
+    for (int tile = 0; tile < 6; ++tile) rows[tile] = static_cast<uint8_t>(tokens);
+  }
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Sums of the two blocks of a group: one unit of work, 16 rows of some tokens.
+typedef int32_t UnitSums[2][kTileInts];
+
+struct alignas(64) Scratch {
+  int8_t weights[kRowTiles][kExpanded * kTileBytes];
+  UnitSums sums[2];
+  float total[kTilesAtOnce][kRowTiles][kTileInts];  // [token][row] of a unit
+};
+
+// The tokens of a call that go through the weights together, in `tiles` tiles of equal size: the
+// last one overlaps the one before, whose results it gives again.
+struct TokenTiles {
+  int n, tiles, size;
+  int64_t cols, blocks;
+  const int8_t* q;
+  const float* s;
+  float* y;
+  int64_t ldy;
+  int First(int tile) const { return Smaller(tile * size, n - size); }
+};
+
+// Where the sums of a unit go: their scales, and their totals.
+struct Unit {
+  const float* s = nullptr;  // of the first token and block
+  const uint16_t* scales = nullptr;
+  float* total = nullptr;
+  bool two = false;  // whether the group has a second block
+};
+
+CHIMERA_VEC F16 Floats(const int32_t* ints) {
+  I16 v;
+  std::memcpy(&v, ints, sizeof(v));
+  return ToFloats(v);
+}
+
+template <typename Form, bool kTwo>
+CHIMERA_VEC void AddUnit(const UnitSums& sums, const Unit& unit, const TokenTiles& in) {
+  F16 mu[2] = {};
+  if constexpr (Form::kGroupScales > 0) mu[0] = LoadHalf(unit.scales);
+  if constexpr (Form::kGroupScales > kRowTile && kTwo) mu[1] = LoadHalf(unit.scales + kRowTile);
+  const float* s = unit.s;
+  const int32_t* ints = sums[0];
+  float* total = unit.total;
+#pragma GCC unroll 4
+  for (int i = 0; i < in.size; ++i) {
+    const F16 first = s[0] * Floats(ints);
+    if constexpr (kTwo) {
+      Store(total, Form::AddTwo(mu, Load(total), first, s[1] * Floats(ints + kTileInts)));
+    } else {
+      Store(total, Form::AddOne(mu, Load(total), first));
+    }
+    s += in.blocks;
+    ints += kRowTile;
+    total += kRowTile;
+  }
+}
+
+// Tile numbers are part of the instructions: units take turns with tiles 0, 1 and 2, 3.
+template <int Turn>
+CHIMERA_VEC void StartUnit(const int8_t* weights, bool two) {
+  _tile_loadd(6, weights, 64);
+  if constexpr (Turn == 0) {
+    _tile_zero(0);
+    _tile_dpbssd(0, 4, 6);
+  } else {
+    _tile_zero(2);
+    _tile_dpbssd(2, 4, 6);
+  }
+  if (!two) return;
+  _tile_loadd(7, weights + kTileBytes, 64);
+  if constexpr (Turn == 0) {
+    _tile_zero(1);
+    _tile_dpbssd(1, 5, 7);
+  } else {
+    _tile_zero(3);
+    _tile_dpbssd(3, 5, 7);
+  }
+}
+
+template <typename Form, int Turn>
+CHIMERA_VEC void FinishUnit(const Unit& unit, const TokenTiles& in, UnitSums* sums) {
+  if constexpr (Turn == 0) {
+    _tile_stored(0, sums[0][0], 64);
+    if (unit.two) _tile_stored(1, sums[0][1], 64);
+  } else {
+    _tile_stored(2, sums[1][0], 64);
+    if (unit.two) _tile_stored(3, sums[1][1], 64);
+  }
+  if (unit.two) {
+    AddUnit<Form, true>(sums[Turn], unit, in);
+  } else {
+    AddUnit<Form, false>(sums[Turn], unit, in);
+  }
+}
+
+// Blocks [block, block + n_blocks) of R row tiles, whose weights are expanded.
+template <typename Form, int R>
+struct Chunk {
+  int block, n_blocks;
+  const int8_t* weights[R];
+  const uint16_t* scales[R];
+};
+
+// One tile of tokens. The sums of a unit are scaled while the next one is multiplied; the last one
+// stays behind in *pending, which is what the call before left.
+template <typename Form, int R>
+__attribute__((noinline)) void MultiplyChunk(const Chunk<Form, R>& chunk, const TokenTiles& in,
+                                             int tile, Unit* pending, Scratch* scratch) {
+  static_assert(R == 2 || R == 4);
+  const int64_t token = in.First(tile);
+  const int8_t* q = in.q + token * in.cols + chunk.block * kActBlock;
+  Unit unit[R];
+  for (int r = 0; r < R; ++r) {
+    unit[r].s = in.s + token * in.blocks + chunk.block;
+    unit[r].scales = chunk.scales[r];
+    unit[r].total = scratch->total[tile % kTilesAtOnce][r];
+  }
+  for (int b = 0; b < chunk.n_blocks; b += 2, q += 2 * kActBlock) {
+    const bool two = b + 1 < chunk.n_blocks;
+    const int64_t at = int64_t{b} * kTileBytes;
+    for (int r = 0; r < R; ++r) unit[r].two = two;
+    _tile_loadd(4, q, in.cols);
+    if (two) _tile_loadd(5, q + kActBlock, in.cols);
+    StartUnit<0>(chunk.weights[0] + at, two);
+    if (pending->total != nullptr) FinishUnit<Form, 1>(*pending, in, scratch->sums);
+    StartUnit<1>(chunk.weights[1] + at, two);
+    FinishUnit<Form, 0>(unit[0], in, scratch->sums);
+    if constexpr (R == 4) {
+      StartUnit<0>(chunk.weights[2] + at, two);
+      FinishUnit<Form, 1>(unit[1], in, scratch->sums);
+      StartUnit<1>(chunk.weights[3] + at, two);
+      FinishUnit<Form, 0>(unit[2], in, scratch->sums);
+    }
+    *pending = unit[R - 1];
+    for (int r = 0; r < R; ++r) {
+      unit[r].s += 2;
+      unit[r].scales += Form::kGroupScales;
+    }
+  }
+}
+
+// Token tiles [first, first + n) and up to R row tiles from row_tile on; where there are fewer, the
+// last one is multiplied again.
+template <typename Form, int R>
+void MultiplyTiles(const typename Form::View& w, const TokenTiles& in, int first, int n,
+                   int row_tile, int n_row_tiles, Scratch* scratch) {
+  float* const totals = scratch->total[0][0];
+  for (int i = 0; i < n * kRowTiles * kTileInts; i += kRowTile) {
+    Store(totals + i, Splat(-0.0f));  // -0 + x is x, bit for bit
+  }
+  Unit pending;
+  Chunk<Form, R> chunk;
+  for (chunk.block = 0; chunk.block < in.blocks; chunk.block += kExpanded) {
+    chunk.n_blocks = Smaller(kExpanded, static_cast<int>(in.blocks) - chunk.block);
+    for (int r = 0; r < R; ++r) {
+      const int of = row_tile + Smaller(r, n_row_tiles - 1);
+      chunk.weights[r] = Form::Weights(w, of, chunk.block, chunk.n_blocks, scratch->weights[r]);
+      chunk.scales[r] = Form::Scales(w, of, chunk.block);
+    }
+    __asm__ volatile("" ::: "memory");  // tile loads do not tell the compiler what they read
+    for (int i = 0; i < n; ++i) MultiplyChunk<Form, R>(chunk, in, first + i, &pending, scratch);
+  }
+  FinishUnit<Form, 1>(pending, in, scratch->sums);
+  for (int i = 0; i < n; ++i) {
+    float* y = in.y + in.First(first + i) * in.ldy;
+    for (int token = 0; token < in.size; ++token, y += in.ldy) {
+      for (int r = 0; r < n_row_tiles; ++r) {
+        const int row = (row_tile + r) * kRowTile;
+        const F16 total = Load(scratch->total[i][r] + token * kRowTile);
+        StoreRows(y + row, Form::Result(w, row, total), Smaller(kRowTile, w.rows - row));
+      }
+    }
+  }
+}
+
+// The product of row tiles [tile_begin, tile_end) with n_tokens tokens.
+template <typename Form>
+void Gemm(const typename Form::View& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
+          const float* s, float* y, int64_t ldy) {
+  Scratch scratch;
+  const int64_t blocks = w.cols / kActBlock;
+  for (int64_t t = 0; t < n_tokens; t += kCachedTokens) {
+    const int n = Smaller(kCachedTokens, n_tokens - static_cast<int>(t));
+    const int tiles = (n + kTileTokens - 1) / kTileTokens;
+    const TokenTiles in = {.n = n,
+                           .tiles = tiles,
+                           .size = (n + tiles - 1) / tiles,
+                           .cols = w.cols,
+                           .blocks = blocks,
+                           .q = q + t * w.cols,
+                           .s = s + t * blocks,
+                           .y = y + t * ldy,
+                           .ldy = ldy};
+    const TileConfig config(in.size);
+    __asm__ volatile("" : : "r"(&config) : "memory");  // the next line names its first bytes only
+    _tile_loadconfig(&config);
+    for (int tile = tile_begin; tile < tile_end; tile += kRowTiles) {
+      const int n_tiles = Smaller(kRowTiles, tile_end - tile);
+      const auto multiply = n_tiles > 2 ? MultiplyTiles<Form, 4> : MultiplyTiles<Form, 2>;
+      for (int first = 0; first < tiles; first += kTilesAtOnce) {
+        multiply(w, in, first, Smaller(kTilesAtOnce, tiles - first), tile, n_tiles, &scratch);
+      }
+    }
+  }
+  _tile_release();
+}
+
+}  // namespace
+}  // namespace CHIMERA_ISA
+}  // namespace chimera
