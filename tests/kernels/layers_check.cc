@@ -80,9 +80,13 @@ void CheckConvolution(Check* check) {
                          want_dx.data(), want_dw.data());
   Floats steps(n * tokens), state = start, all(n * tokens), end(3 * n), tree(n * tokens);
   for (int t = 0; t < tokens; ++t) {
-    kernels.step(&x[t * n], w.data(), state.data(), n, n, &steps[t * n]);
+    kernels.steps(&x[t * n], n, 1, w.data(), state.data(), n, n, &steps[t * n]);
   }
   check->Close("convolution steps", steps, plain);
+  Floats together(n * tokens), after = start;
+  kernels.steps(x.data(), n, tokens, w.data(), after.data(), n, n, together.data());
+  check->Same("convolution steps together", together, steps);
+  check->Same("convolution state together", after, state);
   kernels.forward(x.data(), w.data(), start.data(), nullptr, tokens, n, n, all.data(), end.data());
   check->Same("convolution of all tokens", all, steps);
   check->Same("convolution state", end, state);
