@@ -52,15 +52,12 @@ struct TwoBits : Trits {
 
 struct Base3 : Trits {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const __m512i one = _mm512_set1_epi8(1);
     int8_t* out = space;
-    for (int b = block; b < block + n; ++b) {
-      __m512i codes[kQuads];
-      BlockCodes(Codes(w, tile), b, codes);
-#pragma GCC unroll 16
-      for (int k = 0; k < kQuads; ++k, out += 64) {
-        _mm512_store_si512(out, _mm512_sub_epi8(codes[k], one));
-      }
+    for (int b = block; b < block + n; ++b, out += kTileBytes) {
+      TakeBlock(Codes(w, tile), b, [out](int k, const TileDigits& at, int d) {
+        const __m512i trit = d == 4 ? TritAt(at.fifth, 0) : TritAt(at.four, d);
+        _mm512_store_si512(out + k * kQuadBytes, trit);
+      });
     }
     return space;
   }
@@ -70,8 +67,11 @@ struct Int8Rows {
   using View = Int8RowsView;
   static constexpr int kGroupScales = 0;
   static const uint16_t* Scales(const View&, int, int) { return nullptr; }
-  static const int8_t* Weights(const View& w, int tile, int block, int, int8_t*) {
-    return w.q + (int64_t{tile} * w.cols + block * kActBlock) * kRowTile;
+  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t*) {
+    const int8_t* q = w.q + (int64_t{tile} * w.cols + block * kActBlock) * kRowTile;
+    const int8_t* next = q + int64_t{kRowTiles} * w.cols * kRowTile;
+    for (int line = 0; line < n * kTileBytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+    return q;
   }
   CHIMERA_VEC F16 AddOne(const F16*, F16 total, F16 first) { return total + first; }
   CHIMERA_VEC F16 AddTwo(const F16*, F16 total, F16 first, F16 second) {
@@ -94,46 +94,68 @@ struct Grouped {
   CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
 };
 
-CHIMERA_VEC __m512i LowBits(__m512i v, int shift) {
-  return _mm512_and_si512(_mm512_srli_epi16(v, static_cast<unsigned>(shift)),
-                          _mm512_set1_epi8(0x0f));
+// Which level a code stands for, for bytes whose upper bits do not count.
+struct LevelTable {
+  constexpr LevelTable() {
+    for (int i = 0; i < 64; ++i) levels[i] = kLevels4[i % 16];
+  }
+  alignas(64) int8_t levels[64] = {};
+};
+constexpr LevelTable kLevelTable;
+
+// Every byte of codes looked up.
+CHIMERA_VEC __m512i LevelsOf(__m512i codes, __m512i levels) {
+  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, codes, levels);
 }
 
 struct FourBits : Grouped {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const __m512i levels = _mm512_maskz_broadcast_i32x4(
-        0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(kLevels4)));
-    const int64_t line = int64_t{tile} * w.cols / kActBlock * 8 + block * 8;
-    const uint8_t* codes = w.codes + line * 64;
+    const __m512i levels = _mm512_load_si512(kLevelTable.levels);
+    const uint8_t* codes = w.codes + (int64_t{tile} * w.cols / kActBlock + block) * 8 * 64;
     const int64_t ahead = int64_t{kRowTiles} * w.cols * 8;
     int8_t* out = space;
-    for (int i = 0; i < 8 * n; ++i, codes += 64, out += 128) {
+    for (int line = 0; line < 8 * n; ++line, codes += 64, out += 128) {
       __builtin_prefetch(codes + ahead, 0, 2);
       const __m512i v = _mm512_loadu_si512(codes);
-      _mm512_store_si512(out, _mm512_shuffle_epi8(levels, LowBits(v, 0)));
-      _mm512_store_si512(out + 64, _mm512_shuffle_epi8(levels, LowBits(v, 4)));
+      _mm512_store_si512(out, LevelsOf(v, levels));
+      _mm512_store_si512(out + 64, LevelsOf(_mm512_srli_epi16(v, 4), levels));
     }
     return space;
   }
 };
 
 struct SixBits : Grouped {
+  // Lower bits of two quads a line, upper bits of four.
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const __m512i zero = _mm512_set1_epi8(32), upper = _mm512_set1_epi8(0x30);
     const uint8_t* codes = w.codes + (int64_t{tile} * w.cols / kActBlock + block) * 12 * 64;
+    const int64_t ahead = int64_t{kRowTiles} * w.cols * 12;
     int8_t* out = space;
     for (int b = 0; b < n; ++b, codes += 12 * 64) {
-#pragma GCC unroll 16
-      for (int k = 0; k < kQuads; ++k, out += 64) {
-        const __m512i low = LowBits(_mm512_loadu_si512(codes + k / 2 * 64), k % 2 * 4);
-        const __m512i high = _mm512_srli_epi16(_mm512_loadu_si512(codes + (8 + k / 4) * 64),
-                                               static_cast<unsigned>(k % 4 * 2));
-        const __m512i code =
-            _mm512_or_si512(low, _mm512_and_si512(_mm512_slli_epi16(high, 4), upper));
-        _mm512_store_si512(out, _mm512_sub_epi8(code, zero));
+      for (int line = 0; line < 12 * 64; line += 64) {
+        __builtin_prefetch(codes + ahead + line, 0, 2);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i, out += 256) {
+        const __m512i first = _mm512_loadu_si512(codes + 2 * i * 64);
+        const __m512i second = _mm512_loadu_si512(codes + (2 * i + 1) * 64);
+        const __m512i upper = _mm512_loadu_si512(codes + (8 + i) * 64);
+        _mm512_store_si512(out, Level(first, _mm512_slli_epi16(upper, 4)));
+        _mm512_store_si512(out + 64,
+                           Level(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(upper, 2)));
+        _mm512_store_si512(out + 128, Level(second, upper));
+        _mm512_store_si512(out + 192,
+                           Level(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(upper, 2)));
       }
     }
     return space;
+  }
+  // code - 32 of bits 0 to 3 of low and 4 and 5 of high: bit 5 of the code, turned over, is the
+  // sign, as in TritAt.
+  CHIMERA_VEC __m512i Level(__m512i low, __m512i high) {
+    constexpr uint8_t kMask = 0x0f, kPickLow = 0xca;  // mask ? low : high
+    constexpr uint64_t kRows = 0x0102040810202020;
+    const __m512i code = _mm512_ternarylogic_epi64(_mm512_set1_epi8(kMask), low, high, kPickLow);
+    return _mm512_gf2p8affine_epi64_epi8(code, _mm512_set1_epi64(kRows), 0xe0);
   }
 };
 

@@ -70,36 +70,35 @@ CHIMERA_VEC TileDigits Find(const Lookup& lookup, const uint8_t* tile) {
           _mm512_mask_sub_epi8(fifth, upper, _mm512_set1_epi8(2), fifth)};
 }
 
-typedef uint16_t Codes __attribute__((vector_size(64)));
-
-// The codes of a block that begins at quad P of a tile: 16 rows x 4 columns each.
-template <int P>
-CHIMERA_VEC void Unpack(const Lookup& lookup, const uint8_t* bytes, __m512i* codes) {
+// Calls take(k, digits, d) for the quads of a block that begins at quad P of a tile: its four
+// columns of 16 rows are digit d of these.
+template <int P, typename Take>
+CHIMERA_VEC void TakeQuads(const Lookup& lookup, const uint8_t* bytes, const Take& take) {
   TileDigits at = Find(lookup, bytes);
 #pragma GCC unroll 16
   for (int k = 0; k < kQuads; ++k) {
     const int d = (P + k) % kDigits;
     if (k > 0 && d == 0) at = Find(lookup, bytes + (P + k) / kDigits * kQuadBytes);
-    const __m512i low = (__m512i)((Codes)at.four >> (2 * (d % 4)));
-    codes[k] = d == 4 ? at.fifth : _mm512_and_si512(low, _mm512_set1_epi8(3));
+    take(k, at, d);
   }
 }
 
-// One copy for all token counts.
-__attribute__((noinline)) void BlockCodes(const uint8_t* tiles, int block, __m512i* codes) {
+// The same for any block of a row tile. One copy for all callers of a kind.
+template <typename Take>
+__attribute__((noinline)) void TakeBlock(const uint8_t* tiles, int block, const Take& take) {
   const Lookup lookup;
   const uint8_t* bytes = FirstTile(tiles, block);
   switch (block % kDigits) {
     case 0:
-      return Unpack<0>(lookup, bytes, codes);
+      return TakeQuads<0>(lookup, bytes, take);
     case 1:
-      return Unpack<1>(lookup, bytes, codes);
+      return TakeQuads<1>(lookup, bytes, take);
     case 2:
-      return Unpack<2>(lookup, bytes, codes);
+      return TakeQuads<2>(lookup, bytes, take);
     case 3:
-      return Unpack<3>(lookup, bytes, codes);
+      return TakeQuads<3>(lookup, bytes, take);
     default:
-      return Unpack<4>(lookup, bytes, codes);
+      return TakeQuads<4>(lookup, bytes, take);
   }
 }
 

@@ -31,6 +31,8 @@ struct Found {
   }
 };
 
+typedef uint16_t Codes __attribute__((vector_size(64)));
+
 struct LookedUp {
   static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                        const float* s, const int32_t* sums, float* y) {
@@ -40,7 +42,11 @@ struct LookedUp {
   }
   static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {
     for (int b = block; b < block + n; ++b, codes += kBlockCodes) {
-      BlockCodes(tile, b, reinterpret_cast<__m512i*>(codes));
+      TakeBlock(tile, b, [codes](int k, const TileDigits& at, int d) {
+        const __m512i low = (__m512i)((Codes)at.four >> (2 * (d % 4)));
+        const __m512i code = d == 4 ? at.fifth : _mm512_and_si512(low, _mm512_set1_epi8(3));
+        _mm512_store_si512(codes + k * kQuadBytes, code);
+      });
     }
   }
 };

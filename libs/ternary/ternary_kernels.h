@@ -54,10 +54,10 @@ struct GroupedKernels {
                      const float* s, const int32_t* sums, float* y);
 };
 
-// AMX tiles (amx_body.cc), for any number of tokens. From kAmxTokens on, when the vectors would go
-// through the weights twice, they are quicker: twice from 16 on, but not for fewer tokens and
-// weights out of memory. Only when HasAmxInt8(); null pointers in builds without.
-inline constexpr int kAmxTokens = 9;
+// AMX tiles (amx_body.cc), for any number of tokens. From kAmxTokens on they are quicker than the
+// vectors with every kind of weights, out of memory and beside a neighbour on the core, too. Only
+// when HasAmxInt8(); null pointers in builds without.
+inline constexpr int kAmxTokens = 12;
 struct AmxKernels {
   void (*ternary_gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
                        const int8_t* q, const float* s, float* y, int64_t ldy);
