@@ -9,18 +9,23 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
+// What fp16 scales share.
+template <typename Matrix>
+struct WithMu {
+  using View = Matrix;
+  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, F16 first) { return total + mu[0] * first; }
+  CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
+};
+
 // mu of a group times what its blocks gave.
-struct Trits {
-  using View = TernaryView;
+struct Trits : WithMu<TernaryView> {
   static constexpr int kGroupScales = kRowTile;
   static const uint16_t* Scales(const View& w, int tile, int block) {
     return w.scales + (int64_t{tile} * WeightGroups(w.cols) + block / 2) * kRowTile;
   }
-  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, F16 first) { return total + mu[0] * first; }
   CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second) {
     return total + mu[0] * (first + second);
   }
-  CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
   CHIMERA_VEC const uint8_t* Codes(const View& w, int tile) {
     return w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   }
@@ -53,7 +58,7 @@ struct TwoBits : Trits {
 struct Base3 : Trits {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
     int8_t* out = space;
-    for (int b = block; b < block + n; ++b, out += kTileBytes) {
+    for (int b = block; b < block + n; ++b, out += kBlockCodes) {
       TakeBlock(Codes(w, tile), b, [out](int k, const TileDigits& at, int d) {
         const __m512i trit = d == 4 ? TritAt(at.fifth, 0) : TritAt(at.four, d);
         _mm512_store_si512(out + k * kQuadBytes, trit);
@@ -70,7 +75,7 @@ struct Int8Rows {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t*) {
     const int8_t* q = w.q + (int64_t{tile} * w.cols + block * kActBlock) * kRowTile;
     const int8_t* next = q + int64_t{kRowTiles} * w.cols * kRowTile;
-    for (int line = 0; line < n * kTileBytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+    for (int line = 0; line < n * kBlockCodes; line += 64) __builtin_prefetch(next + line, 0, 2);
     return q;
   }
   CHIMERA_VEC F16 AddOne(const F16*, F16 total, F16 first) { return total + first; }
@@ -81,17 +86,14 @@ struct Int8Rows {
 };
 
 // mu of every block times what it gave.
-struct Grouped {
-  using View = GroupedRowsView;
+struct Grouped : WithMu<GroupedRowsView> {
   static constexpr int kGroupScales = 2 * kRowTile;
   static const uint16_t* Scales(const View& w, int tile, int block) {
     return w.scales + (int64_t{tile} * (w.cols / kActBlock) + block) * kRowTile;
   }
-  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, F16 first) { return total + mu[0] * first; }
   CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second) {
     return (total + mu[0] * first) + mu[1] * second;
   }
-  CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
 };
 
 // Which level a code stands for, for bytes whose upper bits do not count.

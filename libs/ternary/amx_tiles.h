@@ -6,7 +6,7 @@
 //     // Scales of a group of two blocks, and how far the next group's stand behind them.
 //     static constexpr int kGroupScales;
 //     static const uint16_t* Scales(const View& w, int tile, int block);
-//     // int8 weights of n blocks of a row tile, kTileBytes each, at `space` or where they stand.
+//     // int8 weights of n blocks of a row tile, kBlockCodes each, at `space` or where they stand.
 //     static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space);
 //     // Adds s * I of one block of a group, or of both; scales as Scales gives them.
 //     static F16 AddOne(const F16* mu, F16 total, F16 first);
@@ -22,6 +22,7 @@
 #include <immintrin.h>
 
 #include "tensor/vec.h"
+#include "ternary/code_chunk.h"
 #include "ternary/half.h"
 #include "ternary/lanes.h"
 #include "ternary/ternary.h"
@@ -32,7 +33,6 @@ namespace {
 
 constexpr int kTileTokens = 16;     // most tokens of a tile
 constexpr int kTileInts = 256;      // sums of a tile
-constexpr int kTileBytes = 1024;    // weights of a tile
 constexpr int kRowTiles = 4;        // row tiles that share the activations of a tile
 constexpr int kTilesAtOnce = 4;     // of tokens, with totals in the first-level cache
 constexpr int kExpanded = 2;        // blocks whose weights are expanded at a time
@@ -54,15 +54,15 @@ struct alignas(64) TileConfig {
 typedef int32_t UnitSums[2][kTileInts];
 
 struct alignas(64) Scratch {
-  int8_t weights[kRowTiles][kExpanded * kTileBytes];
+  int8_t weights[kRowTiles][kExpanded * kBlockCodes];
   UnitSums sums[2];
   float total[kTilesAtOnce][kRowTiles][kTileInts];  // [token][row] of a unit
 };
 
-// The tokens of a call that go through the weights together, in `tiles` tiles of equal size: the
-// last one overlaps the one before, whose results it gives again.
+// The tokens of a call that go through the weights together, in tiles of equal size: the last one
+// overlaps the one before, whose results it gives again.
 struct TokenTiles {
-  int n, tiles, size;
+  int n, size;
   int64_t cols, blocks;
   const int8_t* q;
   const float* s;
@@ -119,7 +119,7 @@ CHIMERA_VEC void StartUnit(const int8_t* weights, bool two) {
     _tile_dpbssd(2, 4, 6);
   }
   if (!two) return;
-  _tile_loadd(7, weights + kTileBytes, 64);
+  _tile_loadd(7, weights + kBlockCodes, 64);
   if constexpr (Turn == 0) {
     _tile_zero(1);
     _tile_dpbssd(1, 5, 7);
@@ -169,7 +169,7 @@ __attribute__((noinline)) void MultiplyChunk(const Chunk<Form, R>& chunk, const 
   }
   for (int b = 0; b < chunk.n_blocks; b += 2, q += 2 * kActBlock) {
     const bool two = b + 1 < chunk.n_blocks;
-    const int64_t at = int64_t{b} * kTileBytes;
+    const int64_t at = int64_t{b} * kBlockCodes;
     for (int r = 0; r < R; ++r) unit[r].two = two;
     _tile_loadd(4, q, in.cols);
     if (two) _tile_loadd(5, q + kActBlock, in.cols);
@@ -235,7 +235,6 @@ void Gemm(const typename Form::View& w, int tile_begin, int tile_end, int n_toke
     const int n = Smaller(kCachedTokens, n_tokens - static_cast<int>(t));
     const int tiles = (n + kTileTokens - 1) / kTileTokens;
     const TokenTiles in = {.n = n,
-                           .tiles = tiles,
                            .size = (n + tiles - 1) / tiles,
                            .cols = w.cols,
                            .blocks = blocks,

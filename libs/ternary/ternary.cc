@@ -190,7 +190,7 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (n_tokens >= kAmxTokens && HasAmxInt8()) {
+  if (AmxIsBest(n_tokens)) {
     return Amx().ternary_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
   }
   BestGemm(w.packing)(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
@@ -221,7 +221,7 @@ void Int8Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens,
               const float* s, float* y, int64_t ldy) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (n_tokens >= kAmxTokens && HasAmxInt8()) {
+  if (AmxIsBest(n_tokens)) {
     return Amx().int8_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
   }
   Int8().gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);

@@ -54,10 +54,8 @@ struct GroupedKernels {
                      const float* s, const int32_t* sums, float* y);
 };
 
-// AMX tiles (amx_body.cc), for any number of tokens. From kAmxTokens on they are quicker than the
-// vectors with every kind of weights, out of memory and beside a neighbour on the core, too. Only
-// when HasAmxInt8(); null pointers in builds without.
-inline constexpr int kAmxTokens = 12;
+// AMX tiles (amx_body.cc), for any number of tokens. Only when HasAmxInt8(); null pointers in
+// builds without.
 struct AmxKernels {
   void (*ternary_gemm)(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
                        const int8_t* q, const float* s, float* y, int64_t ldy);
@@ -72,6 +70,9 @@ const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTw
 const Int8Kernels& Int8For(Isa isa);
 const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
+// Whether they are the quickest here: from twelve tokens on with every kind of weights, out of
+// memory and beside a neighbour on the core, too.
+static inline bool AmxIsBest(int n_tokens) { return n_tokens >= 12 && HasAmxInt8(); }
 // Base-3 codes by byte lookups. Only when HasVbmi(); null pointers in builds without.
 const TernaryKernels& Base3Lookup();
 
