@@ -19,7 +19,8 @@ if(CHIMERA_MOLD AND NOT CMAKE_CROSSCOMPILING)
   add_link_options(-fuse-ld=mold)
 endif()
 
-# No contraction: a*b+c is two roundings on every machine, so one seed gives one text (DESIGN D2).
+# No contraction: a*b+c is two roundings on every machine, and one where Fma says so, so that one seed
+# gives one text (DESIGN D2).
 add_compile_options(-Wall -Wextra -Werror -Wno-missing-field-initializers -Wno-psabi -ffp-contract=off
                     -fno-math-errno -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(CHIMERA_SANITIZE)

@@ -7,7 +7,7 @@ namespace chimera {
 // Those of one machine in the order of what they can do.
 enum class Isa {
   kBaseline,  // what the compiler targets without flags
-  kAvx2,      // AVX2
+  kAvx2,      // AVX2 and FMA
   kAvxVnni,   // AVX2 and the int8 dot product of 256 bits; the float kernels are those of AVX2
   kAvx512,    // AVX-512 F, BW, DQ, VL and VNNI
   kNeonDot,  // aarch64 with the int8 dot product; the float kernels are the baseline, which is NEON

@@ -37,7 +37,7 @@ inline void Tile(const float* __restrict a, const float* __restrict b, float* __
     for (int r = 0; r < kRows; ++r) {
       const FV x = SplatV(kTransposed ? a[k * kDim + r] : a[r * kDim + k]);
 #pragma GCC unroll 4
-      for (int j = 0; j < kCols; ++j) acc[r][j] += x * row[j];
+      for (int j = 0; j < kCols; ++j) acc[r][j] = Fma(x, row[j], acc[r][j]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
@@ -220,8 +220,9 @@ void LowerTransposedTimes(const float* l, const float* b, float* c, int rows) {
 }
 
 [[maybe_unused]] float RowDot(const float* a, const float* b) {
-  return FoldAdd((Load(a) * Load(b) + Load(a + 16) * Load(b + 16)) +
-                 (Load(a + 32) * Load(b + 32) + Load(a + 48) * Load(b + 48)));
+  const F16 low = Fma(Load(a + 16), Load(b + 16), Load(a) * Load(b));
+  const F16 high = Fma(Load(a + 48), Load(b + 48), Load(a + 32) * Load(b + 32));
+  return FoldAdd(low + high);
 }
 
 // <a, b> over 64 rows.

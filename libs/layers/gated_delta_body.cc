@@ -47,8 +47,8 @@ CHIMERA_VEC void ReadState(const float* state, const float* q, const float* k, c
       const float* s = state + row * kHeadDim + c;
       for (int j = 0; j < kColumnVectors; ++j) {
         const FV x = LoadV(s + j * kWidth);
-        r[j] = r[j] + kr * x;
-        p[j] = p[j] + qr * x;
+        r[j] = Fma(kr, x, r[j]);
+        p[j] = Fma(qr, x, p[j]);
       }
     }
     for (int j = 0; j < kColumnVectors; ++j) {
@@ -68,7 +68,7 @@ CHIMERA_VEC void WriteState(float* state, const float* k, const float* u, float 
       const FV kr = SplatV(k[row]);
       float* s = state + row * kHeadDim + c;
       for (int j = 0; j < kColumnVectors; ++j) {
-        StoreV(s + j * kWidth, LoadV(s + j * kWidth) * alpha + kr * uc[j]);
+        StoreV(s + j * kWidth, Fma(kr, uc[j], LoadV(s + j * kWidth) * alpha));
       }
     }
   }

@@ -29,9 +29,8 @@ void Inject(const float* h, const float* e, const float* a_bar, const float* b_b
     for (int i = 0; i < d; i += 16) {
       const int lanes = d - i < 16 ? d - i : 16;
       const F16 input = LoadLanes(b_bar + i, lanes) * LoadLanes(e + i, lanes);
-      const F16 kept =
-          h == nullptr ? F16{} : LoadLanes(a_bar + i, lanes) * LoadLanes(h + t * d + i, lanes);
-      StoreLanes(u + i, kept + input, lanes);
+      const F16 state = h == nullptr ? F16{} : LoadLanes(h + t * d + i, lanes);
+      StoreLanes(u + i, Fma(LoadLanes(a_bar + i, lanes), state, input), lanes);
     }
   }
 }
@@ -43,8 +42,8 @@ void RelativeChange(const float* h, const float* h_prev, int64_t n_tokens, int d
       const int lanes = d - i < 16 ? d - i : 16;
       const F16 now = LoadLanes(h + i, lanes);
       const F16 before = h_prev == nullptr ? F16{} : LoadLanes(h_prev + t * d + i, lanes);
-      moved = moved + (now - before) * (now - before);
-      size = size + now * now;
+      moved = Fma(now - before, now - before, moved);
+      size = Fma(now, now, size);
     }
     const float distance = Sqrt1(FoldAdd(moved));
     change[t] = distance == 0.0f ? 0.0f : distance / Sqrt1(FoldAdd(size));

@@ -23,7 +23,7 @@ void Up(const float* lanes, int rows, int tile_begin, int tile_end, const float*
     for (int t = 0; t < n_tokens; ++t) {
       F16 sum = Load(b) * h[t * kLowRank];
       for (int k = 1; k < kLowRank; ++k) {
-        sum = sum + Load(b + k * kRowTile) * h[t * kLowRank + k];
+        sum = Fma(Load(b + k * kRowTile), h[t * kLowRank + k], sum);
       }
       float* out = y + t * ldy + row;
       const int n = left < kRowTile ? left : kRowTile;

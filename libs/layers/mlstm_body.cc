@@ -39,7 +39,7 @@ CHIMERA_VEC void NextVector(const Gains& g, const float* n, const float* k, floa
   for (int row = 0; row < kHeadDim; row += 16) {
     const F16 x = Load(k + row) * g.gain;
     Store(key + row, x);
-    Store(n_next + row, Load(n + row) * g.decay + x);
+    Store(n_next + row, Fma(Load(n + row), g.decay, x));
   }
 }
 
@@ -56,9 +56,9 @@ CHIMERA_VEC void SweepMatrix(float decay, const float* c, float* c_next, const f
       const FV qr = kRead ? SplatV(q[row]) : FV{};
       const int at = row * kHeadDim + col;
       for (int j = 0; j < kColumnVectors; ++j) {
-        const FV x = LoadV(c + at + j * kWidth) * decay + kr * value[j];
+        const FV x = Fma(kr, value[j], LoadV(c + at + j * kWidth) * decay);
         if (kWrite) StoreV(c_next + at + j * kWidth, x);
-        if (kRead) sum[j] = sum[j] + qr * x;
+        if (kRead) sum[j] = Fma(qr, x, sum[j]);
       }
     }
     if (!kRead) continue;

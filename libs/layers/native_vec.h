@@ -28,7 +28,7 @@ CHIMERA_VEC FV LoadV(const float* p) {
   return v;
 }
 CHIMERA_VEC void StoreV(float* p, FV v) { std::memcpy(p, &v, sizeof(v)); }
-CHIMERA_VEC FV SplatV(float x) { return FV{} + x; }
+CHIMERA_VEC FV SplatV(float x) { return x - FV{}; }
 
 // LoadN and StoreN go through memcpy of a variable length; whole vectors must not.
 CHIMERA_VEC F16 LoadLanes(const float* p, int lanes) {

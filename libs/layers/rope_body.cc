@@ -84,8 +84,8 @@ CHIMERA_VEC void Turn(const float* x, int64_t rows, const float* cos, const floa
     for (int i = 0; i < kRopePairs; i += 16) {
       const F16 c = Load(cos + i), s = Load(sin + i) * sign;
       const F16 low = Load(x + i), high = Load(x + kRopePairs + i);
-      Store(y + i, low * c + high * s);
-      Store(y + kRopePairs + i, high * c - low * s);
+      Store(y + i, Fma(low, c, high * s));
+      Store(y + kRopePairs + i, Fma(high, c, -(low * s)));
     }
   }
 }

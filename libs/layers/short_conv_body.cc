@@ -40,7 +40,7 @@ CHIMERA_VEC Taps LoadTaps(const float* w, int lanes) {
 }
 
 CHIMERA_VEC F16 Correlate(const Taps& taps, F16 x0, F16 x1, F16 x2, F16 x3) {
-  return ((taps.w[0] * x0 + taps.w[1] * x1) + taps.w[2] * x2) + taps.w[3] * x3;
+  return Fma(taps.w[3], x3, Fma(taps.w[2], x2, Fma(taps.w[1], x1, taps.w[0] * x0)));
 }
 
 int LanesAt(int c, int n) { return n - c < 16 ? n - c : 16; }

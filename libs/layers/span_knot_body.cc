@@ -67,7 +67,7 @@ CHIMERA_VEC void ProjectRows(const float* w, int cols, const float* x, float* z)
       const FV in = LoadV(x + c + p * kWidth);
 #pragma GCC unroll 4
       for (int i = 0; i < R; ++i) {
-        sum[i][p] = sum[i][p] + LoadV(w + int64_t{i} * cols + c + p * kWidth) * in;
+        sum[i][p] = Fma(LoadV(w + int64_t{i} * cols + c + p * kWidth), in, sum[i][p]);
       }
     }
   }
@@ -75,7 +75,7 @@ CHIMERA_VEC void ProjectRows(const float* w, int cols, const float* x, float* z)
   for (int i = 0; i < R; ++i) {
     F16 total = Join(sum[i]);
     const float* rest = w + int64_t{i} * cols + c;
-    if (c < cols) total = total + LoadN(rest, cols - c) * LoadN(x + c, cols - c);
+    if (c < cols) total = Fma(LoadN(rest, cols - c), LoadN(x + c, cols - c), total);
     z[i] = FoldAdd(total);
   }
 }

@@ -46,7 +46,7 @@ CHIMERA_VEC void TimesRow(const float* w, const float* x, float* y) {
     for (int row = 0; row < kHeadDim; ++row) {
       const FV xr = SplatV(x[row]);
       for (int j = 0; j < kColumnVectors; ++j) {
-        sum[j] = sum[j] + xr * LoadV(w + row * kHeadDim + c + j * kWidth);
+        sum[j] = Fma(xr, LoadV(w + row * kHeadDim + c + j * kWidth), sum[j]);
       }
     }
     for (int j = 0; j < kColumnVectors; ++j) StoreV(y + c + j * kWidth, sum[j]);
@@ -170,7 +170,7 @@ CHIMERA_VEC void TileDots(const float* q, const float* k, F16* dots) {
     for (int j = 0; j < 4; ++j) {
       const F16 key = Load(k + (d + j) * 16);
 #pragma GCC unroll 8
-      for (int h = 0; h < H; ++h) sum[h][j] = sum[h][j] + key * q[h * kHeadDim + d + j];
+      for (int h = 0; h < H; ++h) sum[h][j] = Fma(key, q[h * kHeadDim + d + j], sum[h][j]);
     }
   }
 #pragma GCC unroll 8
@@ -196,7 +196,7 @@ CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
     for (int i = 0; i < 4; ++i) {
       const F16 value = Load(v + j * kHeadDim + 16 * i);
 #pragma GCC unroll 8
-      for (int h = 0; h < H; ++h) sum[h][i] = sum[h][i] + value * weights[h * kScoresMax + j];
+      for (int h = 0; h < H; ++h) sum[h][i] = Fma(value, weights[h * kScoresMax + j], sum[h][i]);
     }
   }
 #pragma GCC unroll 8

@@ -1,6 +1,6 @@
 // The write of up to 16 tokens into one head of a Titans memory (math-backbone 3.3), shared by the
-// serving body and, with fma, by the training body. Weights are input-major: W1 [in][hidden],
-// W2 [hidden][out]. For kernel bodies only (internal linkage).
+// serving body and, with contraction, by the training body. Weights are input-major: W1
+// [in][hidden], W2 [hidden][out]. For kernel bodies only (internal linkage).
 #pragma once
 
 #include "layers/chunk_math.h"
@@ -132,7 +132,7 @@ void ApplyWrite(const WriteChunk& c, const float* x, const float* y, float scale
   const float keep = c.suf[0], push = c.eta[0] * c.lam[0], hold = c.eta[0] * c.h[0];
   for (int i = 0; i < kHeadState; i += kWidth) {
     const FV old = LoadV(s + i);
-    StoreV(w + i, LoadV(w + i) * keep + old * push);
+    StoreV(w + i, Fma(old, SplatV(push), LoadV(w + i) * keep));
     StoreV(s + i, old * hold);
   }
   AddTransposedTimes(x, cy, w, kTitansChunk);

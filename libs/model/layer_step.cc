@@ -1,6 +1,7 @@
 #include "model/layer_step.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/parallel_range.h"
 #include "layers/gated_delta.h"
@@ -11,7 +12,6 @@
 #include "model/dense.h"
 #include "model/layer_shapes.h"
 #include "model/layer_states.h"
-#include "tensor/vec.h"
 
 namespace chimera {
 namespace {
@@ -209,7 +209,7 @@ void LayerStep::GatedDeltaMixer(const GatedDeltaWeights& w, std::span<const Laye
     if (rows[t].tree != nullptr) continue;  // perhaps nobody's text
     const float* gate = GatesOf(t);
     for (int h = 0; h < heads; ++h) {
-      gate_sums_.alpha += static_cast<double>(Exp1(gate[h]));
+      gate_sums_.alpha += std::exp(static_cast<double>(gate[h]));
       gate_sums_.beta += static_cast<double>(gate[heads + h]);
     }
     gate_sums_.count += heads;

@@ -19,7 +19,7 @@ CHIMERA_VEC void FewRowDots(const float* w, const float* x, int cols, float* y, 
     for (int r = 0; r < R; ++r) {
       const F16 left = load(w + int64_t{r} * cols + i);
 #pragma GCC unroll 4
-      for (int t = 0; t < T; ++t) sum[r][t] = sum[r][t] + left * right[t];
+      for (int t = 0; t < T; ++t) sum[r][t] = Fma(left, right[t], sum[r][t]);
     }
   };
   int i = 0;

@@ -45,6 +45,67 @@ TEST(Vec, FunctionsAreAccurate) {
   EXPECT_TRUE(std::isfinite(Exp1(1000.0f)));
 }
 
+uint32_t BitsOf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
+}
+
+// How often rounding in double first would give other bits.
+int CheckFma(const std::vector<float>& a, const std::vector<float>& b,
+             const std::vector<float>& c) {
+  int differs = 0;
+  for (size_t i = 0; i + 16 <= a.size(); i += 16) {
+    const F16 sum = Fma(Load(&a[i]), Load(&b[i]), Load(&c[i]));
+    for (size_t lane = 0; lane < 16; ++lane) {
+      const float x = a[i + lane], y = b[i + lane], z = c[i + lane];
+      const float want = std::fmaf(x, y, z), got = sum[lane];
+      EXPECT_TRUE(std::isnan(want) ? std::isnan(got) : BitsOf(want) == BitsOf(got))
+          << x << " * " << y << " + " << z << " is " << want << ", not " << got;
+      const auto twice = static_cast<float>(static_cast<double>(x) * y + z);
+      if (!std::isnan(want) && BitsOf(want) != BitsOf(twice)) ++differs;
+    }
+  }
+  return differs;
+}
+
+// On the instruction set this file is compiled for, which has no such instruction on x86-64.
+TEST(Vec, FmaRoundsOnce) {
+  const PhiloxStream rng(7, RngPurpose::kWeightInit, 11);
+  const auto bits = [&rng](size_t i) { return static_cast<uint32_t>(rng.Uniform(i) * 0x1p32); };
+  const size_t n = 1 << 16;
+  std::vector<float> a(n), b(n), c(n);
+  for (size_t i = 0; i < n; ++i) {  // any floats at all
+    const uint32_t any[3] = {bits(6 * i) ^ bits(6 * i + 1) >> 16,
+                             bits(6 * i + 2) ^ bits(6 * i + 3) >> 16,
+                             bits(6 * i + 4) ^ bits(6 * i + 5) >> 16};
+    std::memcpy(&a[i], &any[0], 4);
+    std::memcpy(&b[i], &any[1], 4);
+    std::memcpy(&c[i], &any[2], 4);
+  }
+  CheckFma(a, b, c);
+  for (size_t i = 0; i < n; ++i) {  // halfway between two floats, but for a little
+    a[i] = static_cast<float>(4097 + 2 * (bits(2 * i) % 2048));
+    b[i] = static_cast<float>(2049 + 2 * (bits(2 * i + 1) % 1024));
+    c[i] = std::ldexp(i % 2 == 0 ? 1.0f : -1.0f, -static_cast<int>(i / 2 % 100));
+  }
+  EXPECT_GT(CheckFma(a, b, c), 1000);
+  for (size_t i = 0; i < n; ++i) {  // below the normal floats: about half of their step
+    const float x = 1.0f + rng.Uniform(i);
+    a[i] = std::ldexp(x, -75);
+    b[i] = std::ldexp(1.0f / x, -75);
+    c[i] = std::ldexp(static_cast<float>(bits(i) % (1 << 23)), -149);
+  }
+  EXPECT_GT(CheckFma(a, b, c), 100);
+  const float inf = INFINITY, most = 3.4028235e38f;
+  const std::vector<float> x = {0, -0.0f, 0,     1,  1,    inf, inf, most,
+                                2, 1,     -0.0f, -1, most, 1,   NAN, 0x1p-149f};
+  const std::vector<float> y = {1, 1, -1, 1, 1, 1, 0, 2, most, inf, 0, 0, 1, 1, 1, 0x1p-149f};
+  const std::vector<float> z = {0,  -0.0f, 0,     -1, 1,         -inf, 1, -most,
+                                -1, -inf,  -0.0f, 0,  0x1p+103f, NAN,  1, 0x1p-149f};
+  CheckFma(x, y, z);
+}
+
 // The matrix product against plain loops, in all orientations.
 TEST(Matmul, EqualsLoops) {
   const int64_t m = 300, n = 33, k = 70;

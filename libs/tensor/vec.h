@@ -1,12 +1,18 @@
 // Sixteen virtual float lanes, the unit of every float kernel (DESIGN D2, docs/numerics.md).
 // The same source runs as one zmm, two ymm, four xmm or plain scalars and gives the same bits:
-// only +, -, *, / and integer operations, no fma, no library call; reductions fold in one order.
+// only +, -, *, /, Fma where it is written, and integer operations; reductions fold in one order.
 // Everything here has internal linkage on purpose: kernels are compiled once per instruction set.
 // Free of Abseil.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#elif defined(__ARM_FEATURE_FMA)
+#include <arm_neon.h>
+#endif
 
 namespace chimera {
 
@@ -21,7 +27,7 @@ CHIMERA_VEC F16 Load(const float* p) {
   return v;
 }
 CHIMERA_VEC void Store(float* p, F16 v) { std::memcpy(p, &v, sizeof(v)); }
-CHIMERA_VEC F16 Splat(float x) { return F16{} + x; }
+CHIMERA_VEC F16 Splat(float x) { return x - F16{}; }  // x - 0 is x, bit for bit; x + 0 is not
 // The first n lanes, 0 <= n <= 16; the others are zero.
 CHIMERA_VEC F16 LoadN(const float* p, int n) {
   F16 v = {};
@@ -126,6 +132,47 @@ CHIMERA_VEC F16 ToFloats(I16 v) {
 }
 CHIMERA_VEC F16 Abs(F16 a) { return (F16)((I16)a & 0x7fffffff); }
 
+// a * b + c, rounded once: IEEE 754's fusedMultiplyAdd, on every instruction set.
+#if defined(__AVX512F__)
+CHIMERA_VEC F16 Fma(F16 a, F16 b, F16 c) {
+  return (F16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#else
+#if defined(__AVX2__) && defined(__FMA__)
+CHIMERA_VEC FloatRegister Fma(FloatRegister a, FloatRegister b, FloatRegister c) {
+  return (FloatRegister)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#elif defined(__ARM_FEATURE_FMA)
+CHIMERA_VEC FloatRegister Fma(FloatRegister a, FloatRegister b, FloatRegister c) {
+  return (FloatRegister)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+// In double the product is exact, and the sum is rounded to odd: towards zero, with its last bit
+// set where that left something out. Rounded again, to fewer bits, it is what rounding once gives
+// (Boldo and Melquiond 2008). What the addition left out is exact (Knuth's two-sum).
+CHIMERA_VEC FloatRegister Fma(FloatRegister a, FloatRegister b, FloatRegister c) {
+  typedef double Doubles __attribute__((vector_size(2 * sizeof(FloatRegister))));
+  typedef uint64_t Words __attribute__((vector_size(2 * sizeof(FloatRegister))));
+  const Doubles product = __builtin_convertvector(a, Doubles) * __builtin_convertvector(b, Doubles);
+  const Doubles addend = __builtin_convertvector(c, Doubles);
+  const Doubles sum = product + addend, part = sum - product;
+  const Doubles rest = (product - (sum - part)) + (addend - part);
+  const Words inexact = (Words)((rest < 0.0) | (rest > 0.0)) & 1;
+  const Words away = ((Words)rest ^ (Words)sum) >> 63 & inexact;  // from zero
+  return __builtin_convertvector((Doubles)(((Words)sum - away) | inexact), FloatRegister);
+}
+#endif
+CHIMERA_VEC F16 Fma(F16 a, F16 b, F16 c) {
+  const FloatRegisters x = Split(a), y = Split(b), z = Split(c);
+  FloatRegisters sum;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i) sum.at[i] = Fma(x.at[i], y.at[i], z.at[i]);
+  return Join(sum);
+}
+#endif
+CHIMERA_VEC F16 Fma(F16 a, float b, F16 c) { return Fma(a, Splat(b), c); }
+CHIMERA_VEC F16 Fma(F16 a, F16 b, float c) { return Fma(a, b, Splat(c)); }
+
 // The one order of every float sum: lane i + lane i+8, then +4, +2, +1.
 CHIMERA_VEC float FoldAdd(F16 v) {
   float a[16];
@@ -148,8 +195,8 @@ CHIMERA_VEC float FoldMax(F16 v) {
 CHIMERA_VEC float Dot(const float* a, const float* b, int n) {
   F16 sum = {};
   int i = 0;
-  for (; i + 16 <= n; i += 16) sum = sum + Load(a + i) * Load(b + i);
-  if (i < n) sum = sum + LoadN(a + i, n - i) * LoadN(b + i, n - i);
+  for (; i + 16 <= n; i += 16) sum = Fma(Load(a + i), Load(b + i), sum);
+  if (i < n) sum = Fma(LoadN(a + i, n - i), LoadN(b + i, n - i), sum);
   return FoldAdd(sum);
 }
 
@@ -157,16 +204,17 @@ CHIMERA_VEC float Dot(const float* a, const float* b, int n) {
 CHIMERA_VEC F16 Exp(F16 x) {
   const F16 clamped = Min(Max(x, Splat(-87.3f)), Splat(88.3f));
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const F16 n = (clamped * 1.44269504088896f + magic) - magic;
-  const F16 r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;  // ln 2 in two pieces
+  const F16 n = Fma(clamped, Splat(1.44269504088896f), magic) - magic;
+  // ln 2 in two pieces
+  const F16 r = Fma(n, 2.12194440e-4f, Fma(n, -0.693359375f, clamped));
   F16 p = Splat(1.0f / 5040);
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  p = Fma(p, r, 1.0f / 720);
+  p = Fma(p, r, 1.0f / 120);
+  p = Fma(p, r, 1.0f / 24);
+  p = Fma(p, r, 1.0f / 6);
+  p = Fma(p, r, 0.5f);
+  p = Fma(p, r, 1.0f);
+  p = Fma(p, r, 1.0f);
   const I16 exponent = (ToInts(n) + 127) << 23;
   return Select(Less(x, Splat(-87.3f)), F16{}, p * (F16)exponent);
 }
@@ -175,13 +223,13 @@ CHIMERA_VEC F16 Exp(F16 x) {
 CHIMERA_VEC F16 TwoAtanh(F16 z) {
   const F16 z2 = z * z;
   F16 p = Splat(1.0f / 15);
-  p = p * z2 + 1.0f / 13;
-  p = p * z2 + 1.0f / 11;
-  p = p * z2 + 1.0f / 9;
-  p = p * z2 + 1.0f / 7;
-  p = p * z2 + 1.0f / 5;
-  p = p * z2 + 1.0f / 3;
-  p = p * z2 + 1.0f;
+  p = Fma(p, z2, 1.0f / 13);
+  p = Fma(p, z2, 1.0f / 11);
+  p = Fma(p, z2, 1.0f / 9);
+  p = Fma(p, z2, 1.0f / 7);
+  p = Fma(p, z2, 1.0f / 5);
+  p = Fma(p, z2, 1.0f / 3);
+  p = Fma(p, z2, 1.0f);
   return (z + z) * p;
 }
 
@@ -192,7 +240,8 @@ CHIMERA_VEC F16 Log(F16 x) {
   const I16 exponent = (bits - 0x3f3504f3) >> 23;
   const F16 m = (F16)(bits - (exponent << 23));
   const F16 e = ToFloats(exponent);
-  return e * 0.693359375f + (e * -2.12194440e-4f + TwoAtanh((m - 1.0f) / (m + 1.0f)));
+  const F16 log = Fma(e, -2.12194440e-4f, TwoAtanh((m - 1.0f) / (m + 1.0f)));
+  return Fma(e, 0.693359375f, log);
 }
 
 // ln(1 + u) for 0 <= u <= 1.
@@ -214,11 +263,11 @@ CHIMERA_VEC F16 Tanh(F16 x) {
   // Near zero the difference above cancels: x - x^3/3 + ... up to x^11.
   const F16 a2 = a * a;
   F16 p = Splat(-1382.0f / 155925);
-  p = p * a2 + 62.0f / 2835;
-  p = p * a2 - 17.0f / 315;
-  p = p * a2 + 2.0f / 15;
-  p = p * a2 - 1.0f / 3;
-  p = p * a2 + 1.0f;
+  p = Fma(p, a2, 62.0f / 2835);
+  p = Fma(p, a2, -17.0f / 315);
+  p = Fma(p, a2, 2.0f / 15);
+  p = Fma(p, a2, -1.0f / 3);
+  p = Fma(p, a2, 1.0f);
   const F16 t = Select(Less(a, Splat(0.25f)), a * p, far);
   return Select(Less(x, F16{}), -t, t);
 }

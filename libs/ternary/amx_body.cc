@@ -9,11 +9,18 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
+// What a table holds at the lower six bits of every byte.
+CHIMERA_VEC __m512i PickBytes(__m512i bytes, __m512i table) {
+  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, bytes, table);
+}
+
 // What fp16 scales share.
 template <typename Matrix>
 struct WithMu {
   using View = Matrix;
-  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, F16 first) { return total + mu[0] * first; }
+  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, const float* s, F16 first) {
+    return Fma(mu[0], s[0] * first, total);
+  }
   CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
 };
 
@@ -23,33 +30,55 @@ struct Trits : WithMu<TernaryView> {
   static const uint16_t* Scales(const View& w, int tile, int block) {
     return w.scales + (int64_t{tile} * WeightGroups(w.cols) + block / 2) * kRowTile;
   }
-  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second) {
-    return total + mu[0] * (first + second);
+  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, const float* s, F16 first, F16 second) {
+    return Fma(mu[0], Fma(second, s[1], s[0] * first), total);
   }
   CHIMERA_VEC const uint8_t* Codes(const View& w, int tile) {
     return w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   }
 };
 
-// t of the code at bits 2j and 2j + 1 of every byte. The bits of t are those of -1, each plus one
-// or both bits of the code, modulo 2; a row of the matrix says which, the lowest bit's in the
-// highest byte.
-CHIMERA_VEC __m512i TritAt(__m512i codes, int j) {
-  constexpr uint64_t kBothBits = 0x0003030303030303, kLowBit = uint64_t{1} << 56;
-  const auto matrix = static_cast<int64_t>((kBothBits | kLowBit) << (2 * j));
-  return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(matrix), 0xff);
-}
+// t of the codes in six bits, by which of them it is.
+struct TritTables {
+  constexpr TritTables() {
+    for (int j = 0; j < 3; ++j) {
+      for (int i = 0; i < 64; ++i) t[j][i] = static_cast<int8_t>((i >> 2 * j & 3) - 1);
+    }
+  }
+  alignas(64) int8_t t[3][64] = {};
+};
+constexpr TritTables kTritTables;
+
+// t of the code at bits 2j and 2j + 1 of every byte. Scaling is short of the port that affine maps
+// take, so three of four are lookups, by six bits. The last is affine: the bits of t are those of
+// -1, each plus one or both bits of the code, modulo 2; a row of the matrix says which, the lowest
+// bit's in the highest byte.
+struct TritFinder {
+  TritFinder() {
+    for (int j = 0; j < 3; ++j) tables[j] = _mm512_load_si512(kTritTables.t[j]);
+  }
+  CHIMERA_VEC __m512i Affine(__m512i codes) {
+    constexpr uint64_t kRows = (0x0003030303030303 | uint64_t{1} << 56) << 6;
+    return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(static_cast<int64_t>(kRows)),
+                                         0xff);
+  }
+  __m512i At(__m512i codes, int j) const {
+    return j == 3 ? Affine(codes) : PickBytes(codes, tables[j]);
+  }
+  __m512i tables[3];
+};
 
 struct TwoBits : Trits {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
     const uint8_t* codes = Codes(w, tile) + block * 256;
     const int64_t ahead = int64_t{kRowTiles} * w.cols * 4;
+    const TritFinder trit;
     int8_t* out = space;
     for (int line = 0; line < 4 * n; ++line, codes += 64) {
       __builtin_prefetch(codes + ahead, 0, 2);
       const __m512i v = _mm512_loadu_si512(codes);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j, out += 64) _mm512_store_si512(out, TritAt(v, j));
+      for (int j = 0; j < 4; ++j, out += 64) _mm512_store_si512(out, trit.At(v, j));
     }
     return space;
   }
@@ -57,11 +86,12 @@ struct TwoBits : Trits {
 
 struct Base3 : Trits {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
+    const TritFinder trit;
     int8_t* out = space;
     for (int b = block; b < block + n; ++b, out += kBlockCodes) {
-      TakeBlock(Codes(w, tile), b, [out](int k, const TileDigits& at, int d) {
-        const __m512i trit = d == 4 ? TritAt(at.fifth, 0) : TritAt(at.four, d);
-        _mm512_store_si512(out + k * kQuadBytes, trit);
+      TakeBlock(Codes(w, tile), b, [out, &trit](int k, const TileDigits& at, int d) {
+        const __m512i t = d == 4 ? trit.At(at.fifth, 0) : trit.At(at.four, d);
+        _mm512_store_si512(out + k * kQuadBytes, t);
       });
     }
     return space;
@@ -78,9 +108,11 @@ struct Int8Rows {
     for (int line = 0; line < n * kBlockCodes; line += 64) __builtin_prefetch(next + line, 0, 2);
     return q;
   }
-  CHIMERA_VEC F16 AddOne(const F16*, F16 total, F16 first) { return total + first; }
-  CHIMERA_VEC F16 AddTwo(const F16*, F16 total, F16 first, F16 second) {
-    return (total + first) + second;
+  CHIMERA_VEC F16 AddOne(const F16*, F16 total, const float* s, F16 first) {
+    return Fma(first, s[0], total);
+  }
+  CHIMERA_VEC F16 AddTwo(const F16*, F16 total, const float* s, F16 first, F16 second) {
+    return Fma(second, s[1], Fma(first, s[0], total));
   }
   CHIMERA_VEC F16 Result(const View& w, int row, F16 total) { return Load(w.scale + row) * total; }
 };
@@ -91,8 +123,8 @@ struct Grouped : WithMu<GroupedRowsView> {
   static const uint16_t* Scales(const View& w, int tile, int block) {
     return w.scales + (int64_t{tile} * (w.cols / kActBlock) + block) * kRowTile;
   }
-  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second) {
-    return (total + mu[0] * first) + mu[1] * second;
+  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, const float* s, F16 first, F16 second) {
+    return Fma(mu[1], s[1] * second, Fma(mu[0], s[0] * first, total));
   }
 };
 
@@ -105,11 +137,6 @@ struct LevelTable {
 };
 constexpr LevelTable kLevelTable;
 
-// Every byte of codes looked up.
-CHIMERA_VEC __m512i LevelsOf(__m512i codes, __m512i levels) {
-  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, codes, levels);
-}
-
 struct FourBits : Grouped {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
     const __m512i levels = _mm512_load_si512(kLevelTable.levels);
@@ -119,8 +146,8 @@ struct FourBits : Grouped {
     for (int line = 0; line < 8 * n; ++line, codes += 64, out += 128) {
       __builtin_prefetch(codes + ahead, 0, 2);
       const __m512i v = _mm512_loadu_si512(codes);
-      _mm512_store_si512(out, LevelsOf(v, levels));
-      _mm512_store_si512(out + 64, LevelsOf(_mm512_srli_epi16(v, 4), levels));
+      _mm512_store_si512(out, PickBytes(v, levels));
+      _mm512_store_si512(out + 64, PickBytes(_mm512_srli_epi16(v, 4), levels));
     }
     return space;
   }

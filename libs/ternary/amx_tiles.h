@@ -3,19 +3,21 @@
 // tile product is a finished block sum, which is scaled in the one float order. A form gives:
 //   struct Form {
 //     using View = ...;
-//     // Scales of a group of two blocks, and how far the next group's stand behind them.
+//     // How many scales a group of two blocks has.
 //     static constexpr int kGroupScales;
 //     static const uint16_t* Scales(const View& w, int tile, int block);
 //     // int8 weights of n blocks of a row tile, kBlockCodes each, at `space` or where they stand.
 //     static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space);
-//     // Adds s * I of one block of a group, or of both; scales as Scales gives them.
-//     static F16 AddOne(const F16* mu, F16 total, F16 first);
-//     static F16 AddTwo(const F16* mu, F16 total, F16 first, F16 second);
+//     // The total with one block of a group, or with both: I of each, s of their token.
+//     static F16 AddOne(const F16* mu, F16 total, const float* s, F16 first);
+//     static F16 AddTwo(const F16* mu, F16 total, const float* s, F16 first, F16 second);
 //     // y of 16 rows from `row` on.
 //     static F16 Result(const View& w, int row, F16 total);
 //   };
-// The first-level cache is the limit: with 32 KB of weights in it, in place of 8, expanding them
-// takes three times as long, and it is shared with whoever has the core's other thread.
+// Two limits shape this. Within 0.65 us of a tile product the processor's second float unit of 512
+// bits is off, so what scales the sums runs at half speed and is kept short. And the first-level
+// cache, shared with whoever has the core's other thread, holds 8 KB of expanded weights well, 32
+// badly.
 // Internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
@@ -54,7 +56,7 @@ struct alignas(64) TileConfig {
 typedef int32_t UnitSums[2][kTileInts];
 
 struct alignas(64) Scratch {
-  int8_t weights[kRowTiles][kExpanded * kBlockCodes];
+  int8_t weights[kRowTiles][2 * kBlockCodes];
   UnitSums sums[2];
   float total[kTilesAtOnce][kRowTiles][kTileInts];  // [token][row] of a unit
 };
@@ -95,11 +97,11 @@ CHIMERA_VEC void AddUnit(const UnitSums& sums, const Unit& unit, const TokenTile
   float* total = unit.total;
 #pragma GCC unroll 4
   for (int i = 0; i < in.size; ++i) {
-    const F16 first = s[0] * Floats(ints);
     if constexpr (kTwo) {
-      Store(total, Form::AddTwo(mu, Load(total), first, s[1] * Floats(ints + kTileInts)));
+      const F16 second = Floats(ints + kTileInts);
+      Store(total, Form::AddTwo(mu, Load(total), s, Floats(ints), second));
     } else {
-      Store(total, Form::AddOne(mu, Load(total), first));
+      Store(total, Form::AddOne(mu, Load(total), s, Floats(ints)));
     }
     s += in.blocks;
     ints += kRowTile;
@@ -145,50 +147,43 @@ CHIMERA_VEC void FinishUnit(const Unit& unit, const TokenTiles& in, UnitSums* su
   }
 }
 
-// Blocks [block, block + n_blocks) of R row tiles, whose weights are expanded.
-template <typename Form, int R>
-struct Chunk {
-  int block, n_blocks;
+// One group of R row tiles, whose weights are expanded.
+template <int R>
+struct Group {
+  int block;  // its first
+  bool two;   // whether it has a second
   const int8_t* weights[R];
   const uint16_t* scales[R];
 };
 
-// One tile of tokens. The sums of a unit are scaled while the next one is multiplied; the last one
-// stays behind in *pending, which is what the call before left.
+// n tiles of tokens from `first` on. The sums of a unit are scaled while the next one is
+// multiplied; the last one stays behind in *pending, which is what the call before left.
 template <typename Form, int R>
-__attribute__((noinline)) void MultiplyChunk(const Chunk<Form, R>& chunk, const TokenTiles& in,
-                                             int tile, Unit* pending, Scratch* scratch) {
+__attribute__((noinline)) void MultiplyGroup(const Group<R>& group, const TokenTiles& in, int first,
+                                             int n, Unit* pending, Scratch* scratch) {
   static_assert(R == 2 || R == 4);
-  const int64_t token = in.First(tile);
-  const int8_t* q = in.q + token * in.cols + chunk.block * kActBlock;
-  Unit unit[R];
-  for (int r = 0; r < R; ++r) {
-    unit[r].s = in.s + token * in.blocks + chunk.block;
-    unit[r].scales = chunk.scales[r];
-    unit[r].total = scratch->total[tile % kTilesAtOnce][r];
-  }
-  for (int b = 0; b < chunk.n_blocks; b += 2, q += 2 * kActBlock) {
-    const bool two = b + 1 < chunk.n_blocks;
-    const int64_t at = int64_t{b} * kBlockCodes;
-    for (int r = 0; r < R; ++r) unit[r].two = two;
+  const bool two = group.two;
+  Unit before = *pending;
+  for (int i = 0; i < n; ++i) {
+    const int64_t token = in.First(first + i);
+    const int8_t* q = in.q + token * in.cols + group.block * kActBlock;
+    const float* s = in.s + token * in.blocks + group.block;
+    float* const total = scratch->total[i][0];
     _tile_loadd(4, q, in.cols);
     if (two) _tile_loadd(5, q + kActBlock, in.cols);
-    StartUnit<0>(chunk.weights[0] + at, two);
-    if (pending->total != nullptr) FinishUnit<Form, 1>(*pending, in, scratch->sums);
-    StartUnit<1>(chunk.weights[1] + at, two);
-    FinishUnit<Form, 0>(unit[0], in, scratch->sums);
+    StartUnit<0>(group.weights[0], two);
+    if (before.total != nullptr) FinishUnit<Form, 1>(before, in, scratch->sums);
+    StartUnit<1>(group.weights[1], two);
+    FinishUnit<Form, 0>({s, group.scales[0], total, two}, in, scratch->sums);
     if constexpr (R == 4) {
-      StartUnit<0>(chunk.weights[2] + at, two);
-      FinishUnit<Form, 1>(unit[1], in, scratch->sums);
-      StartUnit<1>(chunk.weights[3] + at, two);
-      FinishUnit<Form, 0>(unit[2], in, scratch->sums);
+      StartUnit<0>(group.weights[2], two);
+      FinishUnit<Form, 1>({s, group.scales[1], total + kTileInts, two}, in, scratch->sums);
+      StartUnit<1>(group.weights[3], two);
+      FinishUnit<Form, 0>({s, group.scales[2], total + 2 * kTileInts, two}, in, scratch->sums);
     }
-    *pending = unit[R - 1];
-    for (int r = 0; r < R; ++r) {
-      unit[r].s += 2;
-      unit[r].scales += Form::kGroupScales;
-    }
+    before = {s, group.scales[R - 1], total + (R - 1) * kTileInts, two};
   }
+  *pending = before;
 }
 
 // Token tiles [first, first + n) and up to R row tiles from row_tile on; where there are fewer, the
@@ -198,19 +193,19 @@ void MultiplyTiles(const typename Form::View& w, const TokenTiles& in, int first
                    int row_tile, int n_row_tiles, Scratch* scratch) {
   float* const totals = scratch->total[0][0];
   for (int i = 0; i < n * kRowTiles * kTileInts; i += kRowTile) {
-    Store(totals + i, Splat(-0.0f));  // -0 + x is x, bit for bit
+    Store(totals + i, Splat(-0.0f));  // x + -0 is x, bit for bit
   }
   Unit pending;
-  Chunk<Form, R> chunk;
-  for (chunk.block = 0; chunk.block < in.blocks; chunk.block += kExpanded) {
-    chunk.n_blocks = Smaller(kExpanded, static_cast<int>(in.blocks) - chunk.block);
+  Group<R> group;
+  for (group.block = 0; group.block < in.blocks; group.block += 2) {
+    group.two = group.block + 1 < in.blocks;
     for (int r = 0; r < R; ++r) {
       const int of = row_tile + Smaller(r, n_row_tiles - 1);
-      chunk.weights[r] = Form::Weights(w, of, chunk.block, chunk.n_blocks, scratch->weights[r]);
-      chunk.scales[r] = Form::Scales(w, of, chunk.block);
+      group.weights[r] = Form::Weights(w, of, group.block, group.two ? 2 : 1, scratch->weights[r]);
+      group.scales[r] = Form::Scales(w, of, group.block);
     }
     __asm__ volatile("" ::: "memory");  // tile loads do not tell the compiler what they read
-    for (int i = 0; i < n; ++i) MultiplyChunk<Form, R>(chunk, in, first + i, &pending, scratch);
+    MultiplyGroup<Form, R>(group, in, first, n, &pending, scratch);
   }
   FinishUnit<Form, 1>(pending, in, scratch->sums);
   for (int i = 0; i < n; ++i) {

@@ -23,25 +23,26 @@ struct TokenTile {
   int blocks;
 };
 
-// s * sum of t * q over a block that begins at quad P of a tile. Digits has
+// The sum of t * q over a block that begins at quad P of a tile. Digits has
 //   // The exact sums. The digits hold what is left of that tile where P is not 0, and of the last
 //   // tile afterwards.
 //   template <int P>
 //   static I16 Dot(Digits* digits, const uint8_t* bytes, const int8_t* q, int32_t sum);
 template <int P, typename Digits>
-CHIMERA_VEC F16 Scaled(const TokenTile& in, int block, Digits* digits) {
-  const I16 dot = Digits::template Dot<P>(digits, FirstTile(in.tiles, block),
-                                          in.q + block * kActBlock, in.sums[block]);
-  return in.s[block] * ToFloats(dot);
+CHIMERA_VEC F16 BlockSum(const TokenTile& in, int block, Digits* digits) {
+  return ToFloats(Digits::template Dot<P>(digits, FirstTile(in.tiles, block),
+                                          in.q + block * kActBlock, in.sums[block]));
 }
 
 // Adds the weight group of `block`, which begins at quad P of a tile, and of the next one. False
 // when it was the last.
 template <int P, typename Digits>
 CHIMERA_VEC bool AddGroup(const TokenTile& in, int block, Digits* digits, F16* total) {
-  F16 part = Scaled<P>(in, block, digits);
-  if (block + 1 < in.blocks) part = part + Scaled<(P + 1) % kDigits>(in, block + 1, digits);
-  *total = *total + LoadHalf(in.scales + block / 2 * kRowTile) * part;
+  F16 part = in.s[block] * BlockSum<P>(in, block, digits);
+  if (block + 1 < in.blocks) {
+    part = Fma(BlockSum<(P + 1) % kDigits>(in, block + 1, digits), in.s[block + 1], part);
+  }
+  *total = Fma(LoadHalf(in.scales + block / 2 * kRowTile), part, *total);
   return block + 2 < in.blocks;
 }
 
@@ -57,7 +58,7 @@ __attribute__((noinline)) void OneBase3Tile(const TernaryView& w, int tile, cons
       .sums = sums,
       .blocks = w.cols / kActBlock};
   Digits digits;
-  F16 total = Splat(-0.0f);  // -0 + x is x, bit for bit
+  F16 total = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int block = 0;; block += kRound) {
     if (!AddGroup<0>(in, block, &digits, &total)) break;
     if (!AddGroup<2>(in, block + 2, &digits, &total)) break;

@@ -178,7 +178,8 @@ CHIMERA_VEC void CodeDots(const uint8_t* codes, int64_t, const int8_t* q, int64_
     int32_t out[kRowTile];
     Shorts8 pattern[kQuads];
     for (int k = 0; k < kQuads; ++k) {
-      for (int lane = 0; lane < 8; ++lane) pattern[k][lane] = q[4 * k + lane % 4];
+      const int8_t* word = q + 4 * k;
+      pattern[k] = Shorts8{word[0], word[1], word[2], word[3], word[0], word[1], word[2], word[3]};
     }
     for (int pair = 0; pair < kRowTile / 2; ++pair) {
       Shorts8 acc = {};

@@ -32,9 +32,9 @@ struct Cursor {
   const float* s;  // of the first token, TokenScales::start[0] kTokens behind it
 };
 
-// part[r * T + i] = s * sum of code * q over the block at `at`. Lines of two-bit codes `ahead`
-// bytes further on are asked for; none with 0.
-template <typename Codes, int R, int T>
+// part[r * T + i] = s * sum of code * q over the block at `at`; that is added to it when kAdd.
+// Lines of two-bit codes `ahead` bytes further on are asked for; none with 0.
+template <typename Codes, int R, int T, bool kAdd>
 CHIMERA_VEC void ScaledDots(const Cursor& at, int64_t tile_bytes, int64_t cols, int64_t ahead,
                             F16* part) {
   if (Codes::kFromMemory && ahead > 0) {
@@ -49,7 +49,10 @@ CHIMERA_VEC void ScaledDots(const Cursor& at, int64_t tile_bytes, int64_t cols, 
   I16 dots[R * T];
   CodeDots<Codes, R, T>(at.codes, tile_bytes, at.q, cols, start, dots);
 #pragma GCC unroll 16
-  for (int i = 0; i < R * T; ++i) part[i] = at.s[i % T] * ToFloats(dots[i]);
+  for (int i = 0; i < R * T; ++i) {
+    const F16 sum = ToFloats(dots[i]);
+    part[i] = kAdd ? Fma(sum, at.s[i % T], part[i]) : at.s[i % T] * sum;
+  }
 }
 
 template <typename Codes>
@@ -69,14 +72,11 @@ __attribute__((noinline)) void Product(const CodeChunk& chunk, const TokenGroup&
   total += token * kRowTile;
   for (int left = chunk.blocks; left > 0; left -= 2, scales += kRowTile) {
     F16 part[R * T];
-    ScaledDots<Codes, R, T>(at, tile_bytes, cols, ahead, part);
+    ScaledDots<Codes, R, T, false>(at, tile_bytes, cols, ahead, part);
     if constexpr (!kFitsRegisters<R, T>) KeepInMemory(part);
     Advance<Codes>(&at);
     if (left > 1) {
-      F16 second[R * T];
-      ScaledDots<Codes, R, T>(at, tile_bytes, cols, ahead, second);
-#pragma GCC unroll 16
-      for (int i = 0; i < R * T; ++i) part[i] = part[i] + second[i];
+      ScaledDots<Codes, R, T, true>(at, tile_bytes, cols, ahead, part);
       Advance<Codes>(&at);
     }
 #pragma GCC unroll 3
@@ -85,7 +85,7 @@ __attribute__((noinline)) void Product(const CodeChunk& chunk, const TokenGroup&
       float* sum = total + r * kTokens * kRowTile;
 #pragma GCC unroll 8
       for (int i = 0; i < T; ++i, sum += kRowTile) {
-        Store(sum, Load(sum) + mu * part[r * T + i]);
+        Store(sum, Fma(mu, part[r * T + i], Load(sum)));
       }
     }
   }

@@ -195,7 +195,7 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
   const uint16_t* scales = w.scales + first * kRowTile;
   const LineHints hints;
 #pragma GCC unroll 16
-  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
     I16 dots[R * T];
     const uint8_t* const block = codes + int64_t{b} * Code<Bits>::kBlockBytes;
@@ -219,7 +219,7 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
 #pragma GCC unroll 8
       for (int i = 0; i < T; ++i) {
         const F16 scaled = in.s[i * in.blocks + b] * ToFloats(dots[r * T + i]);
-        total[r * T + i] = total[r * T + i] + mu * scaled;
+        total[r * T + i] = Fma(mu, scaled, total[r * T + i]);
       }
     }
   }

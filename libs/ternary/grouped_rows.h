@@ -4,7 +4,7 @@
 // A code stands for an integer level between -63 and 63; a weight is mu * level. Sums inside a
 // block of 64 columns are exact int32, and floats follow one order, the same in every function, on
 // every instruction set and for every cut into tiles and tokens:
-//   y = mu_0 * (s_0 * I_0), then y = y + mu_b * (s_b * I_b)
+//   y = mu_0 * (s_0 * I_0), then y = fma(mu_b, s_b * I_b, y)
 // (b ascends, every product and sum rounded). So results are equal bit for bit.
 //
 // Sizes and pointers as ternary.h: rows >= 1, cols a multiple of 64 up to kTernaryMaxCols, tiles

@@ -183,13 +183,13 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, 
   const int64_t tile_bytes = int64_t{kRowTile} * w.cols;
   const int8_t* rows = w.q + tile * tile_bytes;
 #pragma GCC unroll 16
-  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // -0 + x is x, bit for bit
+  for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
     I16 dots[R * T];
     BlockDots<R, T>(rows + int64_t{b} * kBlockBytes, tile_bytes, in, b, dots);
 #pragma GCC unroll 16
     for (int i = 0; i < R * T; ++i) {
-      total[i] = total[i] + in.s[i % T * in.blocks + b] * ToFloats(dots[i]);
+      total[i] = Fma(ToFloats(dots[i]), in.s[i % T * in.blocks + b], total[i]);
     }
   }
 #pragma GCC unroll 2

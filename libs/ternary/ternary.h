@@ -3,9 +3,10 @@
 //
 // Sums inside a block of 64 columns are exact int32. Floats follow one order, the same in every
 // function, on every instruction set and for every cut into tiles and tokens:
-//   ternary: t_g = s_b0 * I_b0, then t_g = t_g + s_b1 * I_b1;  y = mu_0 * t_0, then y = y + mu_g *
-//   t_g int8:    t = s_0 * I_0, then t = t + s_b * I_b;            y = scale * t
-// (b ascends, g ascends, products and sums rounded apart). So results are equal bit for bit.
+//   ternary: t_g = s_b0 * I_b0, then t_g = fma(s_b1, I_b1, t_g);  y = mu_0 * t_0, then
+//            y = fma(mu_g, t_g, y)
+//   int8:    t = s_0 * I_0, then t = fma(s_b, I_b, t);            y = scale * t
+// (b ascends, g ascends). So results are equal bit for bit.
 //
 // Sizes are validated by the caller: rows >= 1, cols a multiple of 64 up to kTernaryMaxCols, tiles
 // inside the matrix. Pointers are borrowed, need no alignment and do not overlap. A tile is 16

@@ -72,35 +72,32 @@ inline int32_t BlockSum(const GroupedRowsView& w, int row, int block, const int8
 // y of one row and token, in the order of ternary.h.
 template <typename Float>
 Float TernaryDot(const TernaryView& w, int row, const int8_t* q, const Float* s) {
-  Float y = 0;
+  Float y = -Float{0};
   for (int g = 0; g < WeightGroups(w.cols); ++g) {
     Float t = s[2 * g] * static_cast<Float>(BlockSum(w, row, 2 * g, q));
     if ((2 * g + 1) * kActBlock < w.cols) {
-      t = t + s[2 * g + 1] * static_cast<Float>(BlockSum(w, row, 2 * g + 1, q));
+      t = std::fma(s[2 * g + 1], static_cast<Float>(BlockSum(w, row, 2 * g + 1, q)), t);
     }
-    const Float scaled = Mu<Float>(w, row, g) * t;
-    y = g == 0 ? scaled : y + scaled;
+    y = std::fma(Mu<Float>(w, row, g), t, y);
   }
   return y;
 }
 
 template <typename Float>
 Float Int8Dot(const Int8RowsView& w, int row, const int8_t* q, const Float* s) {
-  Float t = 0;
+  Float t = -Float{0};
   for (int b = 0; b < w.cols / kActBlock; ++b) {
-    const Float part = s[b] * static_cast<Float>(BlockSum(w, row, b, q));
-    t = b == 0 ? part : t + part;
+    t = std::fma(s[b], static_cast<Float>(BlockSum(w, row, b, q)), t);
   }
   return static_cast<Float>(w.scale[row]) * t;
 }
 
 template <typename Float>
 Float GroupedDot(const GroupedRowsView& w, int row, const int8_t* q, const Float* s) {
-  Float y = 0;
+  Float y = -Float{0};
   for (int b = 0; b < w.cols / kActBlock; ++b) {
-    const Float part =
-        GroupedMu<Float>(w, row, b) * (s[b] * static_cast<Float>(BlockSum(w, row, b, q)));
-    y = b == 0 ? part : y + part;
+    const Float part = s[b] * static_cast<Float>(BlockSum(w, row, b, q));
+    y = std::fma(GroupedMu<Float>(w, row, b), part, y);
   }
   return y;
 }

@@ -40,11 +40,11 @@ CHIMERA_VEC void OneTile(const TernaryView& w, int tile, const float* s, const D
   const uint8_t* codes =
       w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
-  F16 total = Splat(-0.0f);  // -0 + x is x, bit for bit
+  F16 total = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int g = 0; g < groups; ++g) {
     F16 part = s[2 * g] * ToFloats(dot(codes, 2 * g));
-    if (2 * g + 1 < blocks) part = part + s[2 * g + 1] * ToFloats(dot(codes, 2 * g + 1));
-    total = total + LoadHalf(scales + g * kRowTile) * part;
+    if (2 * g + 1 < blocks) part = Fma(ToFloats(dot(codes, 2 * g + 1)), s[2 * g + 1], part);
+    total = Fma(LoadHalf(scales + g * kRowTile), part, total);
   }
   const int row = tile * kRowTile;
   StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));
@@ -101,7 +101,7 @@ struct Span {
   int last;
 };
 
-// Totals begin with what y holds, or with -0: -0 + x is x, bit for bit. The lines of y, of as many
+// Totals begin with what y holds, or with -0: x + -0 is x, bit for bit. The lines of y, of as many
 // pages as there are tokens, are asked for long before they are written.
 CHIMERA_VEC void BeginTotals(const Job& job, const Span& span, Totals* totals) {
   for (int t = 0; t < job.n_tokens; ++t) {

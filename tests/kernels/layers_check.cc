@@ -173,7 +173,9 @@ void CheckLoop(Check* check) {
   for (int i = 0; i < d; ++i) {
     NaiveLoopGains<double>(a_log[i], dt_bias[i], b[i], &want_a[i], &want_b[i]);
   }
-  for (int i = 0; i < d * tokens; ++i) exact[i] = a_bar[i % d] * h[i] + b_bar[i % d] * e[i];
+  for (int i = 0; i < d * tokens; ++i) {
+    exact[i] = std::fmaf(a_bar[i % d], h[i], b_bar[i % d] * e[i]);
+  }
   for (int t = 0; t < tokens; ++t) {
     want_change[t] = NaiveRelativeChange(Wide(h).data() + t * d, Wide(e).data() + t * d, d);
   }
