@@ -186,15 +186,43 @@ __attribute__((noinline)) void MultiplyGroup(const Group<R>& group, const TokenT
   *pending = before;
 }
 
+// Totals of token tiles [first, first + n). The lines of y, of as many pages as there are tokens,
+// are asked for long before they are written.
+CHIMERA_VEC void BeginTotals(const TokenTiles& in, int first, int n, int row_tile, int n_row_tiles,
+                             Scratch* scratch) {
+  float* const totals = scratch->total[0][0];
+  for (int i = 0; i < n * kRowTiles * kTileInts; i += kRowTile) {
+    Store(totals + i, Splat(-0.0f));  // x + -0 is x, bit for bit
+  }
+  for (int i = 0; i < n; ++i) {
+    const float* y = in.y + in.First(first + i) * in.ldy + row_tile * kRowTile;
+    for (int token = 0; token < in.size; ++token, y += in.ldy) {
+      for (int r = 0; r < n_row_tiles; ++r) __builtin_prefetch(y + r * kRowTile, 1);
+    }
+  }
+}
+
+template <typename Form>
+CHIMERA_VEC void StoreTotals(const typename Form::View& w, const TokenTiles& in, int first, int n,
+                             int row_tile, int n_row_tiles, const Scratch& scratch) {
+  for (int i = 0; i < n; ++i) {
+    float* y = in.y + in.First(first + i) * in.ldy;
+    for (int token = 0; token < in.size; ++token, y += in.ldy) {
+      for (int r = 0; r < n_row_tiles; ++r) {
+        const int row = (row_tile + r) * kRowTile;
+        const F16 total = Load(scratch.total[i][r] + token * kRowTile);
+        StoreRows(y + row, Form::Result(w, row, total), Smaller(kRowTile, w.rows - row));
+      }
+    }
+  }
+}
+
 // Token tiles [first, first + n) and up to R row tiles from row_tile on; where there are fewer, the
 // last one is multiplied again.
 template <typename Form, int R>
 void MultiplyTiles(const typename Form::View& w, const TokenTiles& in, int first, int n,
                    int row_tile, int n_row_tiles, Scratch* scratch) {
-  float* const totals = scratch->total[0][0];
-  for (int i = 0; i < n * kRowTiles * kTileInts; i += kRowTile) {
-    Store(totals + i, Splat(-0.0f));  // x + -0 is x, bit for bit
-  }
+  BeginTotals(in, first, n, row_tile, n_row_tiles, scratch);
   Unit pending;
   Group<R> group;
   for (group.block = 0; group.block < in.blocks; group.block += 2) {
@@ -208,16 +236,7 @@ void MultiplyTiles(const typename Form::View& w, const TokenTiles& in, int first
     MultiplyGroup<Form, R>(group, in, first, n, &pending, scratch);
   }
   FinishUnit<Form, 1>(pending, in, scratch->sums);
-  for (int i = 0; i < n; ++i) {
-    float* y = in.y + in.First(first + i) * in.ldy;
-    for (int token = 0; token < in.size; ++token, y += in.ldy) {
-      for (int r = 0; r < n_row_tiles; ++r) {
-        const int row = (row_tile + r) * kRowTile;
-        const F16 total = Load(scratch->total[i][r] + token * kRowTile);
-        StoreRows(y + row, Form::Result(w, row, total), Smaller(kRowTile, w.rows - row));
-      }
-    }
-  }
+  StoreTotals<Form>(w, in, first, n, row_tile, n_row_tiles, *scratch);
 }
 
 // The product of row tiles [tile_begin, tile_end) with n_tokens tokens.
