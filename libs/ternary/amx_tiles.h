@@ -87,23 +87,27 @@ CHIMERA_VEC F16 Floats(const int32_t* ints) {
   return ToFloats(v);
 }
 
+// A function of its own, whose loop has the registers to itself.
 template <typename Form, bool kTwo>
-CHIMERA_VEC void AddUnit(const UnitSums& sums, const Unit& unit, const TokenTiles& in) {
+__attribute__((noinline)) void AddUnit(const UnitSums& sums, const Unit& unit,
+                                       const TokenTiles& in) {
   F16 mu[2] = {};
   if constexpr (Form::kGroupScales > 0) mu[0] = LoadHalf(unit.scales);
   if constexpr (Form::kGroupScales > kRowTile && kTwo) mu[1] = LoadHalf(unit.scales + kRowTile);
+  const int64_t blocks = in.blocks;
+  const int size = in.size;
   const float* s = unit.s;
   const int32_t* ints = sums[0];
   float* total = unit.total;
 #pragma GCC unroll 4
-  for (int i = 0; i < in.size; ++i) {
+  for (int i = 0; i < size; ++i) {
     if constexpr (kTwo) {
       const F16 second = Floats(ints + kTileInts);
       Store(total, Form::AddTwo(mu, Load(total), s, Floats(ints), second));
     } else {
       Store(total, Form::AddOne(mu, Load(total), s, Floats(ints)));
     }
-    s += in.blocks;
+    s += blocks;
     ints += kRowTile;
     total += kRowTile;
   }
