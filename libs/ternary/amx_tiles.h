@@ -37,7 +37,6 @@ constexpr int kTileTokens = 16;     // most tokens of a tile
 constexpr int kTileInts = 256;      // sums of a tile
 constexpr int kRowTiles = 4;        // row tiles that share the activations of a tile
 constexpr int kTilesAtOnce = 4;     // of tokens, with totals in the first-level cache
-constexpr int kExpanded = 2;        // blocks whose weights are expanded at a time
 constexpr int kCachedTokens = 256;  // tokens whose activations the second-level cache keeps
 
 // Tiles 0 to 3 are sums, 4 and 5 activations of up to 16 tokens; 6 and 7 weights.
