@@ -14,6 +14,7 @@
 #include "base/exec_context.h"
 #include "base/file.h"
 #include "base/huge_pages.h"
+#include "base/parallel_range.h"
 #include "base/philox.h"
 
 namespace chimera {
@@ -49,6 +50,42 @@ TEST(ExecContext, NoJobIsMissedBetweenSpinningAndSleeping) {
     }
     EXPECT_EQ(sum, want) << threads;
   }
+}
+
+// Pieces cover the range once and begin at multiples of the grain, however many threads help.
+TEST(ParallelRange, CoversTheRangeOnce) {
+  for (int threads : {1, 2, 3, 20}) {
+    ExecContext exec(threads);
+    for (int64_t n : {1, 3, 4, 5, 37, 160, 1001}) {
+      for (int64_t grain : {1, 4, 24}) {
+        std::vector<std::atomic<int>> hits(static_cast<size_t>(n));
+        ParallelRange(&exec, n, kWorthWakingNs, grain, [&](int64_t begin, int64_t end) {
+          EXPECT_EQ(begin % grain, 0);
+          EXPECT_TRUE(end == n || end % grain == 0);
+          for (int64_t i = begin; i < end; ++i) ++hits[static_cast<size_t>(i)];
+        });
+        for (const auto& hit : hits) ASSERT_EQ(hit.load(), 1) << n << " " << grain;
+      }
+    }
+  }
+}
+
+// A thread that is held up keeps the piece it has; others take the rest of its region.
+TEST(ParallelRange, OthersHelp) {
+  ExecContext exec(2);
+  constexpr int64_t kParts = 64;
+  std::vector<std::thread::id> who(kParts);
+  std::atomic<int> done{0};
+  ParallelRange(&exec, kParts, kWorthWakingNs, [&](int64_t begin, int64_t end) {
+    if (begin == 0) {
+      while (done.load() < kParts - end) std::this_thread::yield();
+    }
+    for (int64_t i = begin; i < end; ++i) who[static_cast<size_t>(i)] = std::this_thread::get_id();
+    done += static_cast<int>(end - begin);
+  });
+  EXPECT_EQ(done.load(), kParts);
+  EXPECT_NE(who.front(), who.back());
+  EXPECT_EQ(who[kParts / 2 - 1], who.back());  // the end of the region that was held up
 }
 
 TEST(ExecContext, RunsEachIndexOnce) {

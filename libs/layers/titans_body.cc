@@ -121,17 +121,31 @@ CHIMERA_VEC I16 Lanes(uint32_t bits) {
   return ((I16{} + static_cast<int32_t>(bits)) >> lane & 1) != 0;
 }
 
-// Keys [64][16] and values [16][64] of one tile as floats, shared by the heads of a kv head.
+// Keys [64][16] or values [16][64] of one tile, shared by the heads of a kv head.
+constexpr int kTileValues = kHeadDim * 16;
 struct FloatTile {
-  alignas(64) float k[kHeadDim * 16];
-  alignas(64) float v[16 * kHeadDim];
+  alignas(64) float k[kTileValues];
+  alignas(64) float v[kTileValues];
+};
+struct FromFloats {
+  const float* p;
+  F16 At(int i) const { return Load(p + i); }
+};
+struct FromCodes {
+  const int8_t* p;
+  F16 At(int i) const { return LoadCodes(p + i); }
 };
 
-void UnpackKeys(const TitansTile& tile, FloatTile& out) {
-  for (int i = 0; i < kHeadDim * 16; i += 16) Store(out.k + i, LoadCodes(tile.k + i));
-}
-void UnpackValues(const TitansTile& tile, FloatTile& out) {
-  for (int i = 0; i < 16 * kHeadDim; i += 16) Store(out.v + i, LoadCodes(tile.v + i));
+// Runs body(codes as a source of floats): as they stand where all heads share one load, else
+// unpacked to `space` first.
+template <typename Body>
+CHIMERA_VEC void WithCodes(const int8_t* codes, float* space, const Body& body) {
+  if constexpr (kRegisters == 1) {
+    body(FromCodes{codes});
+  } else {
+    for (int i = 0; i < kTileValues; i += 16) Store(space + i, LoadCodes(codes + i));
+    body(FromFloats{space});
+  }
 }
 
 // Up to 16 learned slots, rows of 64 at stride; the rest is zero.
@@ -162,13 +176,13 @@ CHIMERA_VEC void ForHeads(int heads, const Body& body) {
 
 // dots[h] = q . k of 16 keys in their lanes for H heads, whose q are kHeadDim apart: four sums of
 // every fourth dimension.
-template <int H>
-CHIMERA_VEC void TileDots(const float* q, const float* k, F16* dots) {
+template <int H, typename Keys>
+CHIMERA_VEC void TileDots(const float* q, const Keys& k, F16* dots) {
   F16 sum[H][4] = {};
   for (int d = 0; d < kHeadDim; d += 4) {
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      const F16 key = Load(k + (d + j) * 16);
+      const F16 key = k.At((d + j) * 16);
 #pragma GCC unroll 8
       for (int h = 0; h < H; ++h) sum[h][j] = Fma(key, q[h * kHeadDim + d + j], sum[h][j]);
     }
@@ -177,14 +191,15 @@ CHIMERA_VEC void TileDots(const float* q, const float* k, F16* dots) {
   for (int h = 0; h < H; ++h) dots[h] = (sum[h][0] + sum[h][1]) + (sum[h][2] + sum[h][3]);
 }
 
-CHIMERA_VEC void TileDots(const float* q, int heads, const float* k, F16* dots) {
+template <typename Keys>
+CHIMERA_VEC void TileDots(const float* q, int heads, const Keys& k, F16* dots) {
   ForHeads(heads, [&]<int H>(int h) { TileDots<H>(q + h * kHeadDim, k, dots + h); });
 }
 
 // o += sum of weight_j v_j in order of j for H heads, whose weights are kScoresMax apart; what is
 // not seen has weight 0.
-template <int H>
-CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
+template <int H, typename Values>
+CHIMERA_VEC void AddTile(const float* weights, const Values& v, float* o) {
   F16 sum[H][4];
 #pragma GCC unroll 8
   for (int h = 0; h < H; ++h) {
@@ -194,7 +209,7 @@ CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
   for (int j = 0; j < 16; ++j) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const F16 value = Load(v + j * kHeadDim + 16 * i);
+      const F16 value = v.At(j * kHeadDim + 16 * i);
 #pragma GCC unroll 8
       for (int h = 0; h < H; ++h) sum[h][i] = Fma(value, weights[h * kScoresMax + j], sum[h][i]);
     }
@@ -206,7 +221,8 @@ CHIMERA_VEC void AddTile(const float* weights, const float* v, float* o) {
   }
 }
 
-CHIMERA_VEC void AddTile(const float* weights, int heads, const float* v, float* o) {
+template <typename Values>
+CHIMERA_VEC void AddTile(const float* weights, int heads, const Values& v, float* o) {
   ForHeads(heads, [&]<int H>(int h) { AddTile<H>(weights + h * kScoresMax, v, o + h * kHeadDim); });
 }
 
@@ -243,16 +259,16 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
   for (int i = 0; i < slot_tiles; ++i) {
     LoadSlotKeys(slot_k + 16 * i * stride, stride, slots_of(i), g.tile);
     const I16 seen = Lanes((1u << slots_of(i)) - 1u);
-    TileDots(q, heads, g.tile.k, dots);
+    TileDots(q, heads, FromFloats{g.tile.k}, dots);
     for (int h = 0; h < heads; ++h) {
       Store(g.scores[h] + 16 * i, Select(seen, dots[h] * kScale, Splat(kHidden)));
     }
   }
   for (int i = 0; i < n_tiles; ++i) {
-    UnpackKeys(tiles[i], g.tile);
     const I16 seen = Lanes(tiles[i].visible);
     const F16 scale = Load(tiles[i].k_scale);
-    TileDots(q_rotated, heads, g.tile.k, dots);
+    WithCodes(tiles[i].k, g.tile.k,
+              [&](const auto& keys) { TileDots(q_rotated, heads, keys, dots); });
     for (int h = 0; h < heads; ++h) {
       const F16 scores = dots[h] * scale * kScale;
       Store(g.scores[h] + 16 * (slot_tiles + i), Select(seen, scores, Splat(kHidden)));
@@ -262,16 +278,17 @@ void AttendGroup(const float* q, const float* q_rotated, int heads, const float*
   for (int h = 0; h < heads; ++h) inverse[h] = Softmax(g.scores[h], slot_tiles + n_tiles);
   for (int i = 0; i < slot_tiles; ++i) {
     LoadSlotValues(slot_v + 16 * i * stride, stride, slots_of(i), g.tile);
-    AddTile(g.scores[0] + 16 * i, heads, g.tile.v, g.o[0]);
+    AddTile(g.scores[0] + 16 * i, heads, FromFloats{g.tile.v}, g.o[0]);
   }
   for (int i = 0; i < n_tiles; ++i) {
-    UnpackValues(tiles[i], g.tile);
     const F16 scale = Load(tiles[i].v_scale);
     for (int h = 0; h < heads; ++h) {
       float* weights = g.scores[h] + 16 * (slot_tiles + i);
       Store(weights, Load(weights) * scale);
     }
-    AddTile(g.scores[0] + 16 * (slot_tiles + i), heads, g.tile.v, g.o[0]);
+    WithCodes(tiles[i].v, g.tile.v, [&](const auto& values) {
+      AddTile(g.scores[0] + 16 * (slot_tiles + i), heads, values, g.o[0]);
+    });
   }
   for (int h = 0; h < heads; ++h) {
     for (int i = 0; i < kHeadDim; i += 16) {

@@ -17,12 +17,14 @@ constexpr int64_t kMacsPerNs = 100;
 constexpr int64_t kFloatsPerNs = 2;
 constexpr int64_t kPiecesMin = 4;  // of the map of one group of rows
 
-// Runs part(begin, end) over row tiles. Every row is its own sum, so the cut changes nothing.
+// Runs part(begin, end) over the row tiles of n tokens. Every row is its own sum, so the cut
+// changes nothing.
 template <typename Part>
-void ForTiles(ExecContext* exec, int begin, int end, int64_t macs, const Part& part) {
-  ParallelRange(exec, end - begin, macs / kMacsPerNs, [&](int64_t first, int64_t last) {
-    part(begin + static_cast<int>(first), begin + static_cast<int>(last));
-  });
+void ForTiles(ExecContext* exec, int begin, int end, int n, int64_t macs, const Part& part) {
+  ParallelRange(exec, end - begin, macs / kMacsPerNs, TilesTogether(n),
+                [&](int64_t first, int64_t last) {
+                  part(begin + static_cast<int>(first), begin + static_cast<int>(last));
+                });
 }
 
 }  // namespace
@@ -101,7 +103,7 @@ void LinearStep::LinearTiles(const LinearView& w, int tile_begin, int tile_end, 
     LowRank().down(w.low_rank.a, w.low_rank.gate, w.cols, normed_.data(), n, low_.data());
   }
   const int64_t macs = int64_t{tile_end - tile_begin} * kRowTile * w.cols * n;
-  ForTiles(exec_, tile_begin, tile_end, macs, [&](int begin, int end) {
+  ForTiles(exec_, tile_begin, tile_end, n, macs, [&](int begin, int end) {
     Product(w, begin, end, 0, n, out, out_stride);
     if (w.low_rank.a != nullptr) {
       LowRank().up(w.low_rank.lanes, w.rows, begin, end, low_.data(), n, out, out_stride);
@@ -145,7 +147,7 @@ void LinearStep::LinearGroups(std::span<const RowGroup> groups, float* out) {
 void LinearStep::Head(const HeadView& head, int n, float* out) {
   const HeadInput in = {normed_.data(), q_.data(), scales_.data(), sums_.data()};
   const int64_t macs = int64_t{head.rows} * head.cols * n;
-  ForTiles(exec_, 0, RowTiles(head.rows), macs,
+  ForTiles(exec_, 0, RowTiles(head.rows), n, macs,
            [&](int begin, int end) { HeadProduct(head, begin, end, in, n, out); });
 }
 
@@ -153,7 +155,7 @@ void LinearStep::HeadOfTiles(const HeadView& head, std::span<const int32_t> tile
   const HeadInput in = {normed_.data(), q_.data(), scales_.data(), sums_.data()};
   const int n_tiles = static_cast<int>(tiles.size());
   const int64_t macs = int64_t{n_tiles} * kRowTile * head.cols;
-  ForTiles(exec_, 0, n_tiles, macs, [&](int begin, int end) {
+  ForTiles(exec_, 0, n_tiles, 1, macs, [&](int begin, int end) {
     HeadTiles(head, tiles.data() + begin, end - begin, in, out + int64_t{begin} * kRowTile);
   });
 }

@@ -173,22 +173,34 @@ CHIMERA_VEC F16 Fma(F16 a, F16 b, F16 c) {
 CHIMERA_VEC F16 Fma(F16 a, float b, F16 c) { return Fma(a, Splat(b), c); }
 CHIMERA_VEC F16 Fma(F16 a, F16 b, float c) { return Fma(a, b, Splat(c)); }
 
-// The one order of every float sum: lane i + lane i+8, then +4, +2, +1.
-CHIMERA_VEC float FoldAdd(F16 v) {
-  float a[16];
-  std::memcpy(a, &v, sizeof(v));
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) a[i] = a[i] + a[i + half];
+// Lane i of sixteen with lane i + 8, then with i + 4.
+template <typename Registers, typename Op>
+CHIMERA_VEC auto FoldToFour(const Registers& x, const Op& op) {
+  if constexpr (kRegisters == 4) {
+    return op(op(x.at[0], x.at[2]), op(x.at[1], x.at[3]));
+  } else if constexpr (kRegisters == 2) {
+    const auto v = op(x.at[0], x.at[1]);
+    return op(__builtin_shufflevector(v, v, 0, 1, 2, 3), __builtin_shufflevector(v, v, 4, 5, 6, 7));
+  } else {
+    const auto v = x.at[0];
+    const auto w = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                      __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+    return op(__builtin_shufflevector(w, w, 0, 1, 2, 3), __builtin_shufflevector(w, w, 4, 5, 6, 7));
   }
-  return a[0];
+}
+// Then with i + 2 and i + 1.
+template <typename Registers, typename Op>
+CHIMERA_VEC auto Fold(const Registers& x, const Op& op) {
+  const auto four = FoldToFour(x, op);
+  const auto two = op(four, __builtin_shufflevector(four, four, 2, 3, 2, 3));
+  return op(two[0], two[1]);
+}
+// The one order of every float sum.
+CHIMERA_VEC float FoldAdd(F16 v) {
+  return Fold(Split(v), [](auto a, auto b) { return a + b; });
 }
 CHIMERA_VEC float FoldMax(F16 v) {
-  float a[16];
-  std::memcpy(a, &v, sizeof(v));
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) a[i] = a[i] > a[i + half] ? a[i] : a[i + half];
-  }
-  return a[0];
+  return Fold(Split(v), [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // Sum of a[i] * b[i]: lane j takes i = j, j + 16, ... in order.

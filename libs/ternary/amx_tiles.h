@@ -14,10 +14,10 @@
 //     // y of 16 rows from `row` on.
 //     static F16 Result(const View& w, int row, F16 total);
 //   };
-// Two limits shape this. Within 0.65 us of a tile product the processor's second float unit of 512
-// bits is off, so what scales the sums runs at half speed and is kept short. And the first-level
-// cache, shared with whoever has the core's other thread, holds 8 KB of expanded weights well, 32
-// badly.
+// Two limits shape this. Within 0.65 us of a tile product one of the two units that multiply 512
+// bits is off, while additions keep both ports: sums become floats by additions, and what scales
+// them is kept short. And the first-level cache, shared with whoever has the core's other thread,
+// holds 8 KB of expanded weights well, 32 badly.
 // Internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
@@ -80,24 +80,22 @@ struct Unit {
   bool two = false;  // whether the group has a second block
 };
 
+// Of |x| < 2^22, by adding 1.5 * 2^23 as integers and taking it off as floats: a conversion takes
+// the unit that multiplies.
 CHIMERA_VEC F16 Floats(const int32_t* ints) {
   I16 v;
   std::memcpy(&v, ints, sizeof(v));
-  return ToFloats(v);
+  return (F16)(v + 0x4b400000) - 12582912.0f;
 }
 
-// A function of its own, whose loop has the registers to itself.
+// Adds the sums of a unit to its totals. A function of its own, whose loop has the registers to
+// itself.
 template <typename Form, bool kTwo>
-__attribute__((noinline)) void AddUnit(const UnitSums& sums, const Unit& unit,
-                                       const TokenTiles& in) {
+__attribute__((noinline)) void AddUnit(const int32_t* ints, const float* s, const uint16_t* scales,
+                                       float* total, int64_t blocks, int size) {
   F16 mu[2] = {};
-  if constexpr (Form::kGroupScales > 0) mu[0] = LoadHalf(unit.scales);
-  if constexpr (Form::kGroupScales > kRowTile && kTwo) mu[1] = LoadHalf(unit.scales + kRowTile);
-  const int64_t blocks = in.blocks;
-  const int size = in.size;
-  const float* s = unit.s;
-  const int32_t* ints = sums[0];
-  float* total = unit.total;
+  if constexpr (Form::kGroupScales > 0) mu[0] = LoadHalf(scales);
+  if constexpr (Form::kGroupScales > kRowTile && kTwo) mu[1] = LoadHalf(scales + kRowTile);
 #pragma GCC unroll 4
   for (int i = 0; i < size; ++i) {
     if constexpr (kTwo) {
@@ -143,10 +141,11 @@ CHIMERA_VEC void FinishUnit(const Unit& unit, const TokenTiles& in, UnitSums* su
     _tile_stored(2, sums[1][0], 64);
     if (unit.two) _tile_stored(3, sums[1][1], 64);
   }
+  const int32_t* ints = sums[Turn][0];
   if (unit.two) {
-    AddUnit<Form, true>(sums[Turn], unit, in);
+    AddUnit<Form, true>(ints, unit.s, unit.scales, unit.total, in.blocks, in.size);
   } else {
-    AddUnit<Form, false>(sums[Turn], unit, in);
+    AddUnit<Form, false>(ints, unit.s, unit.scales, unit.total, in.blocks, in.size);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/huge_pages.h"
+#include "base/parallel_range.h"
 #include "base/philox.h"
 #include "ternary/packing.h"
 #include "ternary/ternary.h"
@@ -66,21 +67,21 @@ class Copies {
 
   // One product after the other, each over all threads. Seconds.
   double Run(ExecContext* exec) {
-    const int tiles = RowTiles(shape_.rows), parts = exec->threads() * 4;
+    const int tiles = RowTiles(shape_.rows);
     const auto start = std::chrono::steady_clock::now();
     for (size_t i = 0; i < copies_; ++i) {
       const TernaryView w = {Codes(i), scales_.data() + i * (scales_.size() / copies_), shape_.rows,
                              shape_.cols, packing_};
-      exec->ParallelFor(parts, [&](int64_t part) {
-        const int begin = static_cast<int>(tiles * part / parts);
-        const int end = static_cast<int>(tiles * (part + 1) / parts);
+      const auto product = [&](int64_t first, int64_t last) {
+        const int begin = static_cast<int>(first), end = static_cast<int>(last);
         if (n_tokens_ == 1) {
           TernaryGemv(w, begin, end, q_.data(), s_.data(), sums_.data(), y_.data());
         } else {
           TernaryGemm(w, begin, end, n_tokens_, q_.data(), s_.data(), sums_.data(), y_.data(),
                       shape_.rows);
         }
-      });
+      };
+      ParallelRange(exec, tiles, kWorthWakingNs, TilesTogether(n_tokens_), product);
     }
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }

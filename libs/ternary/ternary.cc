@@ -185,6 +185,14 @@ void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_
   BestGemm(w.packing)(w, tile_begin, tile_end, 1, q, s, sums, y, 0);
 }
 
+int TilesTogether(int n_tokens) {
+  constexpr int kFew = 4;       // what AMX takes; with one token some pages for each thread
+  constexpr int kVectors = 12;  // products by vectors take one, two or three at a time
+  constexpr int kGathers = 24;  // with more tokens they gather scales, once a piece
+  if (n_tokens == 1 || AmxIsBest(n_tokens)) return kFew;
+  return n_tokens <= 8 ? kVectors : kGathers;
+}
+
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                  const float* s, const int32_t* sums, float* y, int64_t ldy) {
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);

@@ -113,6 +113,9 @@ void DequantizeActivationsBf16(const int8_t* q, const float* s, int n_tokens, in
 void TernaryGemv(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                  const float* s, const int32_t* sums, float* y);
 
+// Row tiles that a product of n_tokens tokens takes together: threads best cut rows at multiples.
+int TilesTogether(int n_tokens);
+
 // y[token * ldy + row] of n_tokens tokens; AMX for some of them and more where the CPU has it.
 void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
                  const float* s, const int32_t* sums, float* y, int64_t ldy);

@@ -441,6 +441,42 @@ TEST(TernaryQuantizers, WildValues) {
       const Quantized other(QuantizeFor(isa), p);
       EXPECT_EQ(other.codes, first.codes) << wild << " " << IsaName(isa);
       EXPECT_EQ(other.mu, first.mu) << wild << " " << IsaName(isa);
+      EXPECT_EQ(other.q, first.q) << wild << " " << IsaName(isa);
+      EXPECT_EQ(other.s, first.s) << wild << " " << IsaName(isa);
+    }
+  }
+}
+
+// Quotients at halves and a few units in the last place beside them: there one that is not rounded
+// as a division rounds it gives another integer.
+TEST(TernaryQuantizers, QuotientsBesideHalvesRoundLikeDivisions) {
+  constexpr int kBlocks = 64, kCols = kBlocks * 64;
+  const std::vector<float> random = Random(512, 10);
+  for (float base : random) {
+    const float peak = std::ldexp(1.0f + std::fabs(base), static_cast<int>(base * 40));
+    for (float most : {peak, std::nextafter(peak, 0.0f)}) {
+      const float scale = most / 127;
+      std::vector<float> x(kCols);
+      for (int i = 0; i < kCols; ++i) {
+        const float half = static_cast<float>(i / 2 % 254 - 127) + 0.5f;
+        x[Size(i, 1)] = half * scale;
+        const float towards = i % 2 != 0 ? 2 * x[Size(i, 1)] : 0.0f;
+        for (int step = 0; step < i / 512 % 3; ++step) {
+          x[Size(i, 1)] = std::nextafter(x[Size(i, 1)], towards);
+        }
+      }
+      for (int b = 0; b < kBlocks; ++b) x[Size(b, 64)] = most;
+      std::vector<int8_t> want(kCols);
+      for (int b = 0; b < kBlocks; ++b) {
+        naive::QuantizeBlock(x.data() + b * 64, want.data() + b * 64);
+      }
+      for (Isa isa : Isas()) {
+        std::vector<int8_t> q(kCols);
+        std::vector<float> s(kBlocks);
+        std::vector<int32_t> sums(kBlocks);
+        QuantizeFor(isa).activations(x.data(), 1, kCols, q.data(), s.data(), sums.data());
+        ASSERT_EQ(q, want) << IsaName(isa) << " " << most;
+      }
     }
   }
 }
