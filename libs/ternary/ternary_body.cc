@@ -55,13 +55,14 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
       acc[1][j] = _mm256_dpbusd_epi32(acc[1][j], _mm256_and_si256(high, mask), word);
     }
   }
-  I8 dot[2];
+  I16 dots;
+#pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     const __m256i* a = acc[half];
-    dot[half] = (I8)a[0] + ((I8)a[1] >> 2) + ((I8)a[2] >> 4) + ((I8)a[3] >> 6) - sum;
+    const I8 dot = (I8)a[0] + ((I8)a[1] >> 2) + ((I8)a[2] >> 4) + ((I8)a[3] >> 6) - sum;
+    std::memcpy(reinterpret_cast<char*>(&dots) + 32 * half, &dot, 32);
   }
-  return __builtin_shufflevector(dot[0], dot[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                                 15);
+  return dots;
 }
 
 #elif defined(CHIMERA_PAIRS_YMM)
