@@ -60,7 +60,7 @@ void GroupedGemm(const GroupedRowsView& w, int tile_begin, int tile_end, int n_t
                  const int8_t* q, const float* s, const int32_t* sums, float* y, int64_t ldy) {
   CheckShape(w.cols, w.bits);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (AmxIsBest(n_tokens)) {
+  if (AmxIsBest(n_tokens, kAmxRowTokens)) {
     return Amx().grouped_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
   }
   Grouped().gemm(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);

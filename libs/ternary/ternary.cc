@@ -189,7 +189,7 @@ int TilesTogether(int n_tokens) {
   constexpr int kFew = 4;       // what AMX takes; with one token some pages for each thread
   constexpr int kVectors = 12;  // products by vectors take one, two or three at a time
   constexpr int kGathers = 24;  // with more tokens they gather scales, once a piece
-  if (n_tokens == 1 || AmxIsBest(n_tokens)) return kFew;
+  if (n_tokens == 1 || AmxIsBest(n_tokens, kAmxTritTokens)) return kFew;
   return n_tokens <= 8 ? kVectors : kGathers;
 }
 
@@ -198,7 +198,7 @@ void TernaryGemm(const TernaryView& w, int tile_begin, int tile_end, int n_token
   if (n_tokens == 1) return TernaryGemv(w, tile_begin, tile_end, q, s, sums, y);
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (AmxIsBest(n_tokens)) {
+  if (AmxIsBest(n_tokens, kAmxTritTokens)) {
     return Amx().ternary_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
   }
   BestGemm(w.packing)(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
@@ -229,7 +229,7 @@ void Int8Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens,
               const float* s, float* y, int64_t ldy) {
   CheckCols(w.cols);
   CheckTiles(w.rows, tile_begin, tile_end);
-  if (AmxIsBest(n_tokens)) {
+  if (AmxIsBest(n_tokens, kAmxRowTokens)) {
     return Amx().int8_gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);
   }
   Int8().gemm(w, tile_begin, tile_end, n_tokens, q, s, y, ldy);

@@ -70,9 +70,10 @@ const TernaryKernels& TernaryFor(Isa isa, TritPacking packing = TritPacking::kTw
 const Int8Kernels& Int8For(Isa isa);
 const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
-// Whether they are the quickest here: from twelve tokens on with every kind of weights, out of
+// From how many tokens on they are the quickest with trits, and with rows of 8, 6 or 4 bits; out of
 // memory and beside a neighbour on the core, too.
-static inline bool AmxIsBest(int n_tokens) { return n_tokens >= 12 && HasAmxInt8(); }
+inline constexpr int kAmxTritTokens = 8, kAmxRowTokens = 12;
+static inline bool AmxIsBest(int n_tokens, int from) { return n_tokens >= from && HasAmxInt8(); }
 // Base-3 codes by byte lookups. Only when HasVbmi(); null pointers in builds without.
 const TernaryKernels& Base3Lookup();
 
