@@ -100,7 +100,7 @@ struct Base3 {
     const auto dot = [q, sums](const uint8_t* tile, int block) {
       return UnpackedDot<Base3>(tile, block, q + block * kActBlock, sums[block]);
     };
-    for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, s, dot, y);
+    TilesOfOneToken(w, tile_begin, tile_end, s, dot, y);
 #endif
   }
 

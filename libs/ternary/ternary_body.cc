@@ -107,7 +107,7 @@ struct TwoBit {
       return UnpackedDot<TwoBit>(tile, block, q + block * kActBlock, sums[block]);
 #endif
     };
-    for (int tile = tile_begin; tile < tile_end; ++tile) OneTile(w, tile, s, dot, y);
+    TilesOfOneToken(w, tile_begin, tile_end, s, dot, y);
   }
 
   static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes) {

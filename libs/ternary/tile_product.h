@@ -32,22 +32,44 @@ constexpr int kLeastTokens = 64, kMostTokens = 256;
 constexpr int kScaleBlocks = kCacheBytes / kTokens / kActBlock;
 constexpr int kTwoBitBlockBytes = 256;  // two-bit codes of 16 rows x 64 columns
 
-// y of one row tile and token, in the one float order. dot(codes, block) is the exact int32 sums of
-// t * q over a block.
-template <typename Dot>
-CHIMERA_VEC void OneTile(const TernaryView& w, int tile, const float* s, const Dot& dot, float* y) {
+// y of row tiles tile, tile + step .. of one token, N of them, in the one float order.
+// dot(codes, block) is the exact int32 sums of t * q over a block.
+template <int N, typename Dot>
+CHIMERA_VEC void SomeTiles(const TernaryView& w, int tile, int step, const float* s, const Dot& dot,
+                           float* y) {
   const int groups = WeightGroups(w.cols), blocks = w.cols / kActBlock;
+  const int64_t code_bytes = step * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
+  const int64_t scale_count = int64_t{step} * groups * kRowTile;
   const uint8_t* codes =
       w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   const uint16_t* scales = w.scales + int64_t{tile} * groups * kRowTile;
-  F16 total = Splat(-0.0f);  // x + -0 is x, bit for bit
+  F16 total[N];
+  for (int i = 0; i < N; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int g = 0; g < groups; ++g) {
-    F16 part = s[2 * g] * ToFloats(dot(codes, 2 * g));
-    if (2 * g + 1 < blocks) part = Fma(ToFloats(dot(codes, 2 * g + 1)), s[2 * g + 1], part);
-    total = Fma(LoadHalf(scales + g * kRowTile), part, total);
+#pragma GCC unroll 2
+    for (int i = 0; i < N; ++i) {
+      const uint8_t* of = codes + i * code_bytes;
+      F16 part = s[2 * g] * ToFloats(dot(of, 2 * g));
+      if (2 * g + 1 < blocks) part = Fma(ToFloats(dot(of, 2 * g + 1)), s[2 * g + 1], part);
+      total[i] = Fma(LoadHalf(scales + i * scale_count + g * kRowTile), part, total[i]);
+    }
   }
-  const int row = tile * kRowTile;
-  StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));
+  for (int i = 0; i < N; ++i) {
+    const int row = (tile + i * step) * kRowTile;
+    StoreRows(y + row, total[i], Smaller(kRowTile, w.rows - row));
+  }
+}
+
+// One token. Both halves of the tiles go side by side: two streams of lines are read faster than
+// one, but where the processor itself keeps ahead.
+template <typename Dot>
+CHIMERA_VEC void TilesOfOneToken(const TernaryView& w, int tile_begin, int tile_end, const float* s,
+                                 const Dot& dot, float* y) {
+  const int half = ReadsAheadInPages() ? 0 : (tile_end - tile_begin) / 2;
+  for (int i = 0; i < half; ++i) SomeTiles<2>(w, tile_begin + i, half, s, dot, y);
+  for (int tile = tile_begin + 2 * half; tile < tile_end; ++tile) {
+    SomeTiles<1>(w, tile, 0, s, dot, y);
+  }
 }
 
 // The exact sums of t * q over a block for one token, where a packing has no better way.
