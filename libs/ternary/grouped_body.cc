@@ -184,13 +184,16 @@ constexpr int kMostRowTiles = 2;
 constexpr int kMostRowTiles = 1;
 #endif
 
-// Sum of mu_b * (s_b * I_b) of R row tiles for T tokens, total[r * T + i]: the one float order.
-// First: of the passes over the tiles, whose codes come from memory.
+// Sum of mu_b * (s_b * I_b) of row tiles tile, tile + step .., R of them, for T tokens,
+// total[r * T + i]: the one float order. First: of the passes over the tiles, whose codes come from
+// memory.
 template <int Bits, int R, int T, bool First>
-CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F16* total) {
+CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, int step, const Tokens& in,
+                         F16* total) {
   const int blocks = w.cols / kActBlock;
   const int64_t first = int64_t{tile} * blocks;
-  const int64_t tile_bytes = int64_t{blocks} * Code<Bits>::kBlockBytes;
+  const int64_t tile_blocks = int64_t{step} * blocks;
+  const int64_t tile_bytes = tile_blocks * Code<Bits>::kBlockBytes;
   const uint8_t* codes = w.codes + first * Code<Bits>::kBlockBytes;
   const uint16_t* scales = w.scales + first * kRowTile;
   const LineHints hints;
@@ -204,8 +207,8 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 12
         for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) {
-          if constexpr (R == 1) {
-            Prefetch(block + line, hints);
+          if constexpr (R == 1 || T == 1) {
+            Prefetch(block + r * tile_bytes + line, hints);
           } else {
             Prefetch(block + r * tile_bytes + line);
           }
@@ -215,7 +218,7 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
     BlockDots<Bits, R, T>(block, tile_bytes, in, b, dots);
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) {
-      const F16 mu = LoadHalf(scales + (r * blocks + b) * kRowTile);
+      const F16 mu = LoadHalf(scales + (r * tile_blocks + b) * kRowTile);
 #pragma GCC unroll 8
       for (int i = 0; i < T; ++i) {
         const F16 scaled = in.s[i * in.blocks + b] * ToFloats(dots[r * T + i]);
@@ -226,12 +229,13 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, const Tokens& in, F
 }
 
 template <int Bits, int R, int T, bool First>
-void StoreTiles(const GroupedRowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+void StoreTiles(const GroupedRowsView& w, int tile, int step, const Tokens& in, float* y,
+                int64_t ldy) {
   F16 total[R * T];
-  TilesOf<Bits, R, T, First>(w, tile, in, total);
+  TilesOf<Bits, R, T, First>(w, tile, step, in, total);
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
-    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+    const int row = (tile + r * step) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
   }
@@ -242,9 +246,9 @@ template <int Bits, int T, bool First>
 void StoreTiles(const GroupedRowsView& w, int tile, int end, const Tokens& in, float* y,
                 int64_t ldy) {
   constexpr int R = T == 1 ? 1 : kMostRowTiles;
-  for (; tile + R <= end; tile += R) StoreTiles<Bits, R, T, First>(w, tile, in, y, ldy);
+  for (; tile + R <= end; tile += R) StoreTiles<Bits, R, T, First>(w, tile, 1, in, y, ldy);
   if constexpr (R > 1) {
-    for (; tile < end; ++tile) StoreTiles<Bits, 1, T, First>(w, tile, in, y, ldy);
+    for (; tile < end; ++tile) StoreTiles<Bits, 1, T, First>(w, tile, 1, in, y, ldy);
   }
 }
 
@@ -271,10 +275,27 @@ void StoreTiles(const GroupedRowsView& w, int tile, int end, int n, const Tokens
   }
 }
 
+// One token: two streams of row tiles side by side, as TilesOfOneToken of tile_product.h.
+template <int Bits>
+void OneTokenOf(const GroupedRowsView& w, int tile_begin, int tile_end, const Tokens& in,
+                float* y) {
+  const bool one_stream = kMostRowTiles == 1 || ReadsAheadInPages();
+  const int half = one_stream ? 0 : (tile_end - tile_begin) / 2;
+  for (int i = 0; i < half; ++i) {
+    StoreTiles<Bits, kMostRowTiles, 1, true>(w, tile_begin + i, half, in, y, 0);
+  }
+  for (int tile = tile_begin + 2 * half; tile < tile_end; ++tile) {
+    StoreTiles<Bits, 1, 1, true>(w, tile, 1, in, y, 0);
+  }
+}
+
 template <int Bits>
 void GemmOf(const GroupedRowsView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
             const float* s, const int32_t* sums, float* y, int64_t ldy) {
   const int64_t cols = w.cols, blocks = w.cols / kActBlock;
+  if (n_tokens == 1) {
+    return OneTokenOf<Bits>(w, tile_begin, tile_end, {q, s, sums, cols, blocks}, y);
+  }
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
     const int block_end = Smaller(n_tokens, block + kTokenBlock);
     for (int tile = tile_begin; tile < tile_end; tile += kMostRowTiles) {
@@ -300,7 +321,7 @@ void GemvTilesOf(const GroupedRowsView& w, const int32_t* tiles, int n_tiles, co
                  float* y) {
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TilesOf<Bits, 1, 1, true>(w, tiles[i], in, total);
+    TilesOf<Bits, 1, 1, true>(w, tiles[i], 1, in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }
