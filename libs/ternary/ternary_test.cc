@@ -136,6 +136,7 @@ TEST(TernaryProducts, EveryTokenCount) {
 TEST(TernaryProducts, EveryWidth) {
   for (int cols : {64, 128, 192, 320, 512, 576, 640, 704, 1728}) {
     for (int n : {1, 5, 16, 33}) CheckProducts(Problem(37, cols, n));
+    CheckProducts(Problem(107, cols, 1));  // halves of three tiles, side by side, and one more
   }
 }
 
