@@ -80,12 +80,12 @@ struct Unit {
   bool two = false;  // whether the group has a second block
 };
 
-// Of |x| < 2^22, by adding 1.5 * 2^23 as integers and taking it off as floats: a conversion takes
+// Of |x| < 2^22, by adding kRoundMagic as integers and taking it off as floats: a conversion takes
 // the unit that multiplies.
 CHIMERA_VEC F16 Floats(const int32_t* ints) {
   I16 v;
   std::memcpy(&v, ints, sizeof(v));
-  return (F16)(v + 0x4b400000) - 12582912.0f;
+  return (F16)(v + __builtin_bit_cast(int32_t, kRoundMagic)) - kRoundMagic;
 }
 
 // Adds the sums of a unit to its totals. A function of its own, whose loop has the registers to

@@ -275,26 +275,15 @@ void StoreTiles(const GroupedRowsView& w, int tile, int end, int n, const Tokens
   }
 }
 
-// One token: two streams of row tiles side by side, as TilesOfOneToken of tile_product.h.
-template <int Bits>
-void OneTokenOf(const GroupedRowsView& w, int tile_begin, int tile_end, const Tokens& in,
-                float* y) {
-  const bool one_stream = kMostRowTiles == 1 || ReadsAheadInPages();
-  const int half = one_stream ? 0 : (tile_end - tile_begin) / 2;
-  for (int i = 0; i < half; ++i) {
-    StoreTiles<Bits, kMostRowTiles, 1, true>(w, tile_begin + i, half, in, y, 0);
-  }
-  for (int tile = tile_begin + 2 * half; tile < tile_end; ++tile) {
-    StoreTiles<Bits, 1, 1, true>(w, tile, 1, in, y, 0);
-  }
-}
-
 template <int Bits>
 void GemmOf(const GroupedRowsView& w, int tile_begin, int tile_end, int n_tokens, const int8_t* q,
             const float* s, const int32_t* sums, float* y, int64_t ldy) {
   const int64_t cols = w.cols, blocks = w.cols / kActBlock;
   if (n_tokens == 1) {
-    return OneTokenOf<Bits>(w, tile_begin, tile_end, {q, s, sums, cols, blocks}, y);
+    const Tokens in = {q, s, sums, cols, blocks};
+    return ForStreams<kMostRowTiles>(tile_begin, tile_end, [&]<int R>(int tile, int step) {
+      StoreTiles<Bits, R, 1, true>(w, tile, step, in, y, ldy);
+    });
   }
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
     const int block_end = Smaller(n_tokens, block + kTokenBlock);
@@ -350,8 +339,8 @@ CHIMERA_VEC I16 Nearest(F16 x, F16* level) {
     }
     return code;
   } else {
-    constexpr float kTop = kLevelMax6, kMagic = 12582912.0f;  // 1.5 * 2^23: rounds to even
-    *level = (Max(Min(x, Splat(kTop)), Splat(-kTop)) + kMagic) - kMagic;
+    constexpr float kTop = kLevelMax6;
+    *level = (Max(Min(x, Splat(kTop)), Splat(-kTop)) + kRoundMagic) - kRoundMagic;
     return __builtin_convertvector(*level, I16) + 32;
   }
 }

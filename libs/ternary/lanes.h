@@ -81,6 +81,19 @@ CHIMERA_VEC void Prefetch(const uint8_t* p, const LineHints& hints) {
   if ((reinterpret_cast<uintptr_t>(p) & hints.skipped) == 0) __builtin_prefetch(p + hints.bytes);
 }
 
+// The row tiles of one token: body<N>(tile, step) takes tile, tile + step .., N of them. Halves go
+// side by side where kMost is 2: two streams of lines are read faster than one, but where the
+// processor itself keeps ahead.
+template <int kMost, typename Body>
+CHIMERA_VEC void ForStreams(int begin, int end, const Body& body) {
+  const int half = kMost == 1 || ReadsAheadInPages() ? 0 : (end - begin) / 2;
+  for (int i = 0; i < half; ++i) body.template operator()<kMost>(begin + i, half);
+  for (int tile = begin + 2 * half; tile < end; ++tile) body.template operator()<1>(tile, 1);
+}
+
+// 1.5 * 2^23: adding it to |x| < 2^22 rounds to the nearest even integer.
+inline constexpr float kRoundMagic = 12582912.0f;
+
 // LoadN and StoreN go through memcpy of a variable length; whole tiles must not.
 CHIMERA_VEC F16 LoadRows(const float* p, int n) { return n == 16 ? Load(p) : LoadN(p, n); }
 CHIMERA_VEC void StoreRows(float* p, F16 v, int n) {

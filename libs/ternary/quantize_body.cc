@@ -11,9 +11,6 @@ namespace {
 typedef int8_t Bytes16 __attribute__((vector_size(16)));
 typedef uint16_t Words16 __attribute__((vector_size(32)));
 
-// Adding 1.5 * 2^23 rounds |x| < 2^22 to the nearest even integer.
-constexpr float kRoundMagic = 12582912.0f;
-
 // rne(x) clamped to [-127, 127] as integers; NaN gives -127.
 CHIMERA_VEC I16 RoundToInt8(F16 x) {
   const F16 clamped = Min(Max(x, Splat(-127.0f)), Splat(127.0f));

@@ -60,16 +60,11 @@ CHIMERA_VEC void SomeTiles(const TernaryView& w, int tile, int step, const float
   }
 }
 
-// One token. Both halves of the tiles go side by side: two streams of lines are read faster than
-// one, but where the processor itself keeps ahead.
 template <typename Dot>
 CHIMERA_VEC void TilesOfOneToken(const TernaryView& w, int tile_begin, int tile_end, const float* s,
                                  const Dot& dot, float* y) {
-  const int half = ReadsAheadInPages() ? 0 : (tile_end - tile_begin) / 2;
-  for (int i = 0; i < half; ++i) SomeTiles<2>(w, tile_begin + i, half, s, dot, y);
-  for (int tile = tile_begin + 2 * half; tile < tile_end; ++tile) {
-    SomeTiles<1>(w, tile, 0, s, dot, y);
-  }
+  ForStreams<2>(tile_begin, tile_end,
+                [&]<int N>(int tile, int step) { SomeTiles<N>(w, tile, step, s, dot, y); });
 }
 
 // The exact sums of t * q over a block for one token, where a packing has no better way.
