@@ -109,7 +109,8 @@ bool HasVexVnni() {
 
 bool HasVbmi() {
 #if defined(__x86_64__)
-  static const bool has = BestIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512vbmi");
+  static const bool has = BestIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512vbmi") &&
+                          __builtin_cpu_supports("gfni");
   return has;
 #else
   return false;

@@ -30,7 +30,8 @@ const char* IsaName(Isa isa);
 // with AVX-512, whose VNNI has the same instruction in EVEX form.
 bool HasVexVnni();
 
-// Byte lookups of AVX-512 VBMI, which kAvx512 does not promise. False below that level.
+// Byte lookups of AVX-512 VBMI and affine maps of GFNI, which kAvx512 does not promise. False below
+// that level.
 bool HasVbmi();
 
 // Whether products of 512 bits leave ports to other vector operations, as on AMD's processors.

@@ -9,11 +9,6 @@ namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-// What a table holds at the lower six bits of every byte.
-CHIMERA_VEC __m512i PickBytes(__m512i bytes, __m512i table) {
-  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, bytes, table);
-}
-
 // What fp16 scales share.
 template <typename Matrix>
 struct WithMu {
@@ -86,14 +81,7 @@ struct TwoBits : Trits {
 
 struct Base3 : Trits {
   static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const TritFinder trit;
-    int8_t* out = space;
-    for (int b = block; b < block + n; ++b, out += kBlockCodes) {
-      TakeBlock(Codes(w, tile), b, [out, &trit](int k, const TileDigits& at, int d) {
-        const __m512i t = d == 4 ? trit.At(at.fifth, 0) : trit.At(at.four, d);
-        _mm512_store_si512(out + k * kQuadBytes, t);
-      });
-    }
+    StoreDigits<1>(Codes(w, tile), block, n, space);
     return space;
   }
 };

@@ -18,12 +18,15 @@ CHIMERA_VEC __m512i Triple(__m512i x) { return _mm512_add_epi8(_mm512_add_epi8(x
 // One token, without ever forming a digit: sum d q = (3 sum x_k q - sum x_{k+1} q) / 256. Four
 // chains hide the latency of the products; each sum is below 16 * 4 * 255 * 127.
 struct Powers {
-  __m512i x = {};  // x_k of the next quad
+  struct Rest {
+    __m512i x = {};  // x_k of the next quad
+  };
 
   template <int P>
-  CHIMERA_VEC I16 Dot(Powers* at, const uint8_t* bytes, const int8_t* q, int32_t sum) {
+  CHIMERA_VEC I16 Dot(const Powers&, Rest* rest, const uint8_t* bytes, const int8_t* q,
+                      int32_t sum) {
     __m512i now[2] = {}, next[2] = {};
-    __m512i x = at->x;
+    __m512i x = rest->x;
 #pragma GCC unroll 16
     for (int k = 0; k < kQuads; ++k) {
       if ((P + k) % kDigits == 0) {
@@ -35,7 +38,7 @@ struct Powers {
       x = Triple(x);
       next[k % 2] = AddProducts(next[k % 2], x, q + 4 * k);
     }
-    at->x = x;
+    rest->x = x;
     const I16 all = (I16)_mm512_add_epi32(now[0], now[1]);
     return ((all + all + all - (I16)_mm512_add_epi32(next[0], next[1])) >> 8) - sum;
   }
@@ -93,9 +96,7 @@ struct Base3 {
   static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
                        const float* s, const int32_t* sums, float* y) {
 #if defined(CHIMERA_DOT_ZMM)
-    for (int tile = tile_begin; tile < tile_end; ++tile) {
-      OneBase3Tile<Powers>(w, tile, q, s, sums, y);
-    }
+    Base3TilesOfOneToken<Powers>(w, tile_begin, tile_end, q, s, sums, y);
 #else
     const auto dot = [q, sums](const uint8_t* tile, int block) {
       return UnpackedDot<Base3>(tile, block, q + block * kActBlock, sums[block]);

@@ -17,88 +17,130 @@ CHIMERA_VEC const uint8_t* FirstTile(const uint8_t* tiles, int block) {
 
 #if defined(__AVX512VBMI__)
 
-// A byte is looked up once and gives its first four digits in the two-bit layout and the fifth
-// apart, instead of a product and two additions more for every four columns (base3_body.cc).
+// Lookups of bytes take six bits; bytes have eight.
 //
-// A lookup takes seven bits. The eighth comes from a symmetry: the digits of 256 - x are 2 - d for
-// those d of x, for every byte but 0, and bytes 0 and 1 have the same digits, all zero.
-constexpr char kTwos = '\xaa';  // four digits of 2
-
+// With n = 243 x / 256 the first two digits of a byte x are n / 27. The sum x + 3 - x / 64 begins
+// each of those nine ranges at a multiple of 4, so its upper six bits, the bucket, say which it is.
+// The four or five bytes of a bucket have n % 27 growing by one from byte to byte, now and then
+// standing still. All such runs are in one list of less than 64 places, and the lower six bits of
+// x - start[bucket] are the place of x.
 struct alignas(64) DigitTables {
-  uint8_t four[128];  // digits 0 to 3 at bits 0, 2, 4, 6
-  uint8_t fifth[128];
+  uint8_t start[64];
+  uint8_t digit[kDigits][64];
 };
 
-constexpr DigitTables MakeDigitTables() {
+// n % 27 at a place: a run without a stop, and those with one.
+constexpr int kPlaces = 27 + 7 * 5;
+constexpr int RestAt(int place) {
+  constexpr int kStops[5] = {0, 0, 1, 2, 2};
+  return place < 27 ? place : (place - 27) / 5 * 4 + kStops[(place - 27) % 5];
+}
+
+// Where the list has the run of bytes [first, end).
+constexpr int FindRun(int first, int end) {
+  for (int start = 0; start + end - first <= kPlaces; ++start) {
+    int x = first;
+    while (x < end && RestAt(start + x - first) == 243 * x / 256 % 27) ++x;
+    if (x == end) return start;
+  }
+  return -1;
+}
+
+// `less` is taken off every digit.
+constexpr DigitTables MakeDigitTables(int less) {
   DigitTables tables = {};
-  for (int x = 1; x <= 128; ++x) {  // 128 is found at 0
-    int rest = x, digits[kDigits] = {};
-    for (int& digit : digits) {
-      digit = rest * 3 >> 8;
-      rest = rest * 3 & 255;
-    }
-    tables.four[x % 128] =
-        static_cast<uint8_t>(digits[0] | digits[1] << 2 | digits[2] << 4 | digits[3] << 6);
-    tables.fifth[x % 128] = static_cast<uint8_t>(digits[4]);
+  for (int bucket = 0, first = 0, end = 0; bucket < 64; ++bucket, first = end) {
+    while (end < 256 && (end + 3 - end / 64) / 4 == bucket) ++end;
+    const int two = first * 9 / 256;
+    tables.start[bucket] = static_cast<uint8_t>(first - FindRun(first, end));
+    tables.digit[0][bucket] = static_cast<uint8_t>(two / 3 - less);
+    tables.digit[1][bucket] = static_cast<uint8_t>(two % 3 - less);
+  }
+  for (int place = 0; place < kPlaces; ++place) {
+    const int rest = RestAt(place);
+    tables.digit[2][place] = static_cast<uint8_t>(rest / 9 - less);
+    tables.digit[3][place] = static_cast<uint8_t>(rest / 3 % 3 - less);
+    tables.digit[4][place] = static_cast<uint8_t>(rest % 3 - less);
   }
   return tables;
 }
-constexpr DigitTables kTables = MakeDigitTables();
 
-struct Lookup {
-  Lookup()
-      : four{_mm512_load_si512(kTables.four), _mm512_load_si512(kTables.four + 64)},
-        fifth{_mm512_load_si512(kTables.fifth), _mm512_load_si512(kTables.fifth + 64)} {}
-  __m512i four[2];
-  __m512i fifth[2];
-};
-
-// The digits of one tile: five times four columns of sixteen rows.
-struct TileDigits {
-  __m512i four;
-  __m512i fifth;
-};
-
-CHIMERA_VEC TileDigits Find(const Lookup& lookup, const uint8_t* tile) {
-  Prefetch(tile);
-  const __m512i x = _mm512_loadu_si512(tile);
-  const __mmask64 upper = _mm512_movepi8_mask(x);
-  const __m512i at = _mm512_abs_epi8(_mm512_max_epu8(x, _mm512_set1_epi8(1)));
-  const __m512i four = _mm512_permutex2var_epi8(lookup.four[0], at, lookup.four[1]);
-  const __m512i fifth = _mm512_permutex2var_epi8(lookup.fifth[0], at, lookup.fifth[1]);
-  return {_mm512_mask_sub_epi8(four, upper, _mm512_set1_epi8(kTwos), four),
-          _mm512_mask_sub_epi8(fifth, upper, _mm512_set1_epi8(2), fifth)};
+// What a table holds at the lower six bits of every byte.
+CHIMERA_VEC __m512i PickBytes(__m512i bytes, __m512i table) {
+  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, bytes, table);
 }
 
-// Calls take(k, digits, d) for the quads of a block that begins at quad P of a tile: its four
-// columns of 16 rows are digit d of these.
-template <int P, typename Take>
-CHIMERA_VEC void TakeQuads(const Lookup& lookup, const uint8_t* bytes, const Take& take) {
-  TileDigits at = Find(lookup, bytes);
+// Where the digits of one tile are found: five times four columns of sixteen rows.
+struct TileDigits {
+  __m512i bucket = {};
+  __m512i place = {};
+};
+
+// Finds digits, less kLess.
+template <int kLess>
+struct DigitFinder {
+  static constexpr DigitTables kTables = MakeDigitTables(kLess);
+  DigitFinder() : start(_mm512_load_si512(kTables.start)) {
+    for (int d = 0; d < kDigits; ++d) digit[d] = _mm512_load_si512(kTables.digit[d]);
+  }
+
+  TileDigits Find(const uint8_t* tile) const {
+    Prefetch(tile);
+    const __m512i x = _mm512_loadu_si512(tile);
+    // 3 - x / 64 is the upper two bits inverted: rows of the matrix, the lowest bit's in the
+    // highest byte, and what is added to all bits.
+    constexpr int64_t kUpperTwo = int64_t{0x40} << 56 | int64_t{0x80} << 48;
+    const __m512i more = _mm512_gf2p8affine_epi64_epi8(x, _mm512_set1_epi64(kUpperTwo), 3);
+    const __m512i bucket = _mm512_srli_epi16(_mm512_add_epi8(x, more), 2);
+    return {bucket, _mm512_sub_epi8(x, PickBytes(bucket, start))};
+  }
+  __m512i Digit(const TileDigits& at, int d) const {
+    return PickBytes(d < 2 ? at.bucket : at.place, digit[d]);
+  }
+
+  __m512i start;
+  __m512i digit[kDigits];
+};
+
+// Calls take(k, digits) for the quads of a block that begins at quad P of a tile: four columns of
+// 16 rows.
+template <int P, typename Finder, typename Take>
+CHIMERA_VEC void TakeQuads(const Finder& finder, const uint8_t* bytes, const Take& take) {
+  TileDigits at = finder.Find(bytes);
 #pragma GCC unroll 16
   for (int k = 0; k < kQuads; ++k) {
     const int d = (P + k) % kDigits;
-    if (k > 0 && d == 0) at = Find(lookup, bytes + (P + k) / kDigits * kQuadBytes);
-    take(k, at, d);
+    if (k > 0 && d == 0) at = finder.Find(bytes + (P + k) / kDigits * kQuadBytes);
+    take(k, finder.Digit(at, d));
   }
 }
 
-// The same for any block of a row tile. One copy for all callers of a kind.
-template <typename Take>
-__attribute__((noinline)) void TakeBlock(const uint8_t* tiles, int block, const Take& take) {
-  const Lookup lookup;
-  const uint8_t* bytes = FirstTile(tiles, block);
-  switch (block % kDigits) {
-    case 0:
-      return TakeQuads<0>(lookup, bytes, take);
-    case 1:
-      return TakeQuads<1>(lookup, bytes, take);
-    case 2:
-      return TakeQuads<2>(lookup, bytes, take);
-    case 3:
-      return TakeQuads<3>(lookup, bytes, take);
-    default:
-      return TakeQuads<4>(lookup, bytes, take);
+// The digits of n blocks from `block` on, less kLess, kBlockCodes bytes each.
+template <int kLess>
+__attribute__((noinline)) void StoreDigits(const uint8_t* tiles, int block, int n, void* out) {
+  const DigitFinder<kLess> finder;
+  auto* to = static_cast<uint8_t*>(out);
+  for (int b = block; b < block + n; ++b, to += kBlockCodes) {
+    const uint8_t* bytes = FirstTile(tiles, b);
+    const auto store = [to](int k, __m512i digits) {
+      _mm512_store_si512(to + k * kQuadBytes, digits);
+    };
+    switch (b % kDigits) {
+      case 0:
+        TakeQuads<0>(finder, bytes, store);
+        break;
+      case 1:
+        TakeQuads<1>(finder, bytes, store);
+        break;
+      case 2:
+        TakeQuads<2>(finder, bytes, store);
+        break;
+      case 3:
+        TakeQuads<3>(finder, bytes, store);
+        break;
+      default:
+        TakeQuads<4>(finder, bytes, store);
+    }
   }
 }
 

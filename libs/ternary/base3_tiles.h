@@ -12,62 +12,97 @@ namespace CHIMERA_ISA {
 namespace {
 
 constexpr int kRound = 10;
+constexpr int kRoundBytes = kRound * kQuads / kDigits * kQuadBytes;
 
-// One token and one row tile.
-struct TokenTile {
+// What is left of one token and some row tiles where a round begins.
+struct Round {
   const uint8_t* tiles;
+  int64_t tile_bytes;  // to the next of them
   const uint16_t* scales;
+  int64_t tile_scales;
   const int8_t* q;
   const float* s;
   const int32_t* sums;
-  int blocks;
+  int blocks;  // that are left
+
+  void NextRound() {
+    tiles += kRoundBytes;
+    scales += kRound / 2 * kRowTile;
+    q += kRound * kActBlock;
+    s += kRound;
+    sums += kRound;
+    blocks -= kRound;
+  }
 };
 
-// The sum of t * q over a block that begins at quad P of a tile. Digits has
-//   // The exact sums. The digits hold what is left of that tile where P is not 0, and of the last
-//   // tile afterwards.
+// The sum of t * q over block B of the round. Digits has
+//   struct Rest;  // what is left of a tile that goes on in the next block
+//   // The exact sums over a block that begins at quad P of a tile.
 //   template <int P>
-//   static I16 Dot(Digits* digits, const uint8_t* bytes, const int8_t* q, int32_t sum);
-template <int P, typename Digits>
-CHIMERA_VEC F16 BlockSum(const TokenTile& in, int block, Digits* digits) {
-  return ToFloats(Digits::template Dot<P>(digits, FirstTile(in.tiles, block),
-                                          in.q + block * kActBlock, in.sums[block]));
+//   static I16 Dot(const Digits& digits, Rest* rest, const uint8_t* bytes, const int8_t* q,
+//                  int32_t sum);
+template <int B, typename Digits>
+CHIMERA_VEC F16 BlockSum(const Round& in, int of, const Digits& digits,
+                         typename Digits::Rest* rest) {
+  const uint8_t* bytes = in.tiles + of * in.tile_bytes + B * kQuads / kDigits * kQuadBytes;
+  return ToFloats(
+      Digits::template Dot<B % kDigits>(digits, rest, bytes, in.q + B * kActBlock, in.sums[B]));
 }
 
-// Adds the weight group of `block`, which begins at quad P of a tile, and of the next one. False
-// when it was the last.
-template <int P, typename Digits>
-CHIMERA_VEC bool AddGroup(const TokenTile& in, int block, Digits* digits, F16* total) {
-  F16 part = in.s[block] * BlockSum<P>(in, block, digits);
-  if (block + 1 < in.blocks) {
-    part = Fma(BlockSum<(P + 1) % kDigits>(in, block + 1, digits), in.s[block + 1], part);
+// Adds the weight group of blocks B and B + 1. False when it was the last.
+template <int B, int N, typename Digits>
+CHIMERA_VEC bool AddGroup(const Round& in, const Digits& digits, typename Digits::Rest* rest,
+                          F16* total) {
+#pragma GCC unroll 2
+  for (int i = 0; i < N; ++i) {
+    F16 part = in.s[B] * BlockSum<B>(in, i, digits, rest + i);
+    if (B + 1 < in.blocks) {
+      part = Fma(BlockSum<B + 1>(in, i, digits, rest + i), in.s[B + 1], part);
+    }
+    total[i] = Fma(LoadHalf(in.scales + i * in.tile_scales + B / 2 * kRowTile), part, total[i]);
   }
-  *total = Fma(LoadHalf(in.scales + block / 2 * kRowTile), part, *total);
-  return block + 2 < in.blocks;
+  return B + 2 < in.blocks;
 }
 
-// y of one row tile, in the one float order.
+// y of row tiles tile, tile + step .., N of them, in the one float order.
+template <int N, typename Digits>
+__attribute__((noinline)) void SomeBase3Tiles(const TernaryView& w, int tile, int step,
+                                              const int8_t* q, const float* s, const int32_t* sums,
+                                              float* y) {
+  const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
+  const int64_t tile_scales = int64_t{WeightGroups(w.cols)} * kRowTile;
+  Round in = {.tiles = w.codes + tile * tile_bytes,
+              .tile_bytes = step * tile_bytes,
+              .scales = w.scales + tile * tile_scales,
+              .tile_scales = step * tile_scales,
+              .q = q,
+              .s = s,
+              .sums = sums,
+              .blocks = w.cols / kActBlock};
+  const Digits digits;
+  typename Digits::Rest rest[N];
+  F16 total[N];
+  for (int i = 0; i < N; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
+  for (;; in.NextRound()) {
+    if (!AddGroup<0, N>(in, digits, rest, total)) break;
+    if (!AddGroup<2, N>(in, digits, rest, total)) break;
+    if (!AddGroup<4, N>(in, digits, rest, total)) break;
+    if (!AddGroup<6, N>(in, digits, rest, total)) break;
+    if (!AddGroup<8, N>(in, digits, rest, total)) break;
+  }
+  for (int i = 0; i < N; ++i) {
+    const int row = (tile + i * step) * kRowTile;
+    StoreRows(y + row, total[i], Smaller(kRowTile, w.rows - row));
+  }
+}
+
 template <typename Digits>
-__attribute__((noinline)) void OneBase3Tile(const TernaryView& w, int tile, const int8_t* q,
-                                            const float* s, const int32_t* sums, float* y) {
-  const TokenTile in = {
-      .tiles = w.codes + static_cast<size_t>(tile) * TileCodeBytes(w.packing, w.cols),
-      .scales = w.scales + int64_t{tile} * WeightGroups(w.cols) * kRowTile,
-      .q = q,
-      .s = s,
-      .sums = sums,
-      .blocks = w.cols / kActBlock};
-  Digits digits;
-  F16 total = Splat(-0.0f);  // x + -0 is x, bit for bit
-  for (int block = 0;; block += kRound) {
-    if (!AddGroup<0>(in, block, &digits, &total)) break;
-    if (!AddGroup<2>(in, block + 2, &digits, &total)) break;
-    if (!AddGroup<4>(in, block + 4, &digits, &total)) break;
-    if (!AddGroup<1>(in, block + 6, &digits, &total)) break;
-    if (!AddGroup<3>(in, block + 8, &digits, &total)) break;
-  }
-  const int row = tile * kRowTile;
-  StoreRows(y + row, total, Smaller(kRowTile, w.rows - row));
+CHIMERA_VEC void Base3TilesOfOneToken(const TernaryView& w, int tile_begin, int tile_end,
+                                      const int8_t* q, const float* s, const int32_t* sums,
+                                      float* y) {
+  ForStreams<2>(tile_begin, tile_end, [&]<int N>(int tile, int step) {
+    SomeBase3Tiles<N, Digits>(w, tile, step, q, s, sums, y);
+  });
 }
 
 }  // namespace

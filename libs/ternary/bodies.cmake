@@ -8,7 +8,7 @@ function(chimera_ternary_bodies library)
   # Kernels of single instructions, on top of AVX-512.
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
     set(flags_amx -mamx-tile -mamx-int8 -mavx512vnni -mavx512vbmi -mgfni)
-    set(flags_base3_lookup -mavx512vnni -mavx512vbmi)
+    set(flags_base3_lookup -mavx512vnni -mavx512vbmi -mgfni)
     foreach(body amx base3_lookup)
       set(object chimera_${library}_${body}_body)
       add_library(${object} OBJECT ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${body}_body.cc)
