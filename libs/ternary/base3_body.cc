@@ -22,9 +22,10 @@ struct Powers {
     __m512i x = {};  // x_k of the next quad
   };
 
-  template <int P>
-  CHIMERA_VEC I16 Dot(const Powers&, Rest* rest, const uint8_t* bytes, const int8_t* q,
-                      int32_t sum) {
+  template <int P, int T>
+  CHIMERA_VEC void Dots(const Powers&, Rest* rest, const uint8_t* bytes, const int8_t* q, int64_t,
+                        I16* dots) {
+    static_assert(T == 1);
     __m512i now[2] = {}, next[2] = {};
     __m512i x = rest->x;
 #pragma GCC unroll 16
@@ -40,7 +41,7 @@ struct Powers {
     }
     rest->x = x;
     const I16 all = (I16)_mm512_add_epi32(now[0], now[1]);
-    return ((all + all + all - (I16)_mm512_add_epi32(next[0], next[1])) >> 8) - sum;
+    *dots = (all + all + all - (I16)_mm512_add_epi32(next[0], next[1])) >> 8;
   }
 };
 
@@ -93,10 +94,11 @@ __attribute__((noinline)) void BlockCodes(const uint8_t* tile, int block, uint8_
 }
 
 struct Base3 {
-  static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
-                       const float* s, const int32_t* sums, float* y) {
+  static constexpr int kFewTokens = 1;
+  static void FewTokens(const TernaryView& w, int tile_begin, int tile_end, int, const int8_t* q,
+                        const float* s, const int32_t* sums, float* y, int64_t) {
 #if defined(CHIMERA_DOT_ZMM)
-    Base3TilesOfOneToken<Powers>(w, tile_begin, tile_end, q, s, sums, y);
+    OneToken<Powers>(w, tile_begin, tile_end, q, s, sums, y);
 #else
     const auto dot = [q, sums](const uint8_t* tile, int block) {
       return UnpackedDot<Base3>(tile, block, q + block * kActBlock, sums[block]);

@@ -1,7 +1,7 @@
-// The product of one token with base-3 bytes, whatever finds their digits. Blocks of 64 columns and
-// tiles of 20 begin together every five blocks, so a round of ten blocks, five weight groups, is
-// written out, and no tile is taken up twice. Internal linkage on purpose, as in tensor/vec.h. Free
-// of Abseil.
+// The product of few tokens with base-3 bytes as they come from memory, whatever finds their
+// digits. Blocks of 64 columns and tiles of 20 begin together every five blocks, so a round of ten
+// blocks, five weight groups, is written out, and no tile is taken up twice. Internal linkage on
+// purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
 #include "ternary/base3_digits.h"
@@ -14,7 +14,7 @@ namespace {
 constexpr int kRound = 10;
 constexpr int kRoundBytes = kRound * kQuads / kDigits * kQuadBytes;
 
-// What is left of one token and some row tiles where a round begins.
+// What is left of some tokens and row tiles where a round begins.
 struct Round {
   const uint8_t* tiles;
   int64_t tile_bytes;  // to the next of them
@@ -23,9 +23,11 @@ struct Round {
   const int8_t* q;
   const float* s;
   const int32_t* sums;
+  int64_t cols;  // of a token, and its blocks
+  int64_t token_blocks;
   int blocks;  // that are left
 
-  void NextRound() {
+  void Next() {
     tiles += kRoundBytes;
     scales += kRound / 2 * kRowTile;
     q += kRound * kActBlock;
@@ -35,40 +37,51 @@ struct Round {
   }
 };
 
-// The sum of t * q over block B of the round. Digits has
+// The sums of t * q over block B of the round, for T tokens. Digits has
 //   struct Rest;  // what is left of a tile that goes on in the next block
-//   // The exact sums over a block that begins at quad P of a tile.
-//   template <int P>
-//   static I16 Dot(const Digits& digits, Rest* rest, const uint8_t* bytes, const int8_t* q,
-//                  int32_t sum);
-template <int B, typename Digits>
-CHIMERA_VEC F16 BlockSum(const Round& in, int of, const Digits& digits,
-                         typename Digits::Rest* rest) {
+//   // The exact sums of digits times q over a block that begins at quad P of a tile.
+//   template <int P, int T>
+//   static void Dots(const Digits& digits, Rest* rest, const uint8_t* bytes, const int8_t* q,
+//                    int64_t cols, I16* dots);
+template <int B, int T, typename Digits>
+CHIMERA_VEC void BlockSums(const Round& in, int of, const Digits& digits,
+                           typename Digits::Rest* rest, F16* sums) {
   const uint8_t* bytes = in.tiles + of * in.tile_bytes + B * kQuads / kDigits * kQuadBytes;
-  return ToFloats(
-      Digits::template Dot<B % kDigits>(digits, rest, bytes, in.q + B * kActBlock, in.sums[B]));
+  I16 dots[T];
+  Digits::template Dots<B % kDigits, T>(digits, rest, bytes, in.q + B * kActBlock, in.cols, dots);
+#pragma GCC unroll 8
+  for (int t = 0; t < T; ++t) sums[t] = ToFloats(dots[t] - in.sums[t * in.token_blocks + B]);
 }
 
 // Adds the weight group of blocks B and B + 1. False when it was the last.
-template <int B, int N, typename Digits>
+template <int B, int N, int T, typename Digits>
 CHIMERA_VEC bool AddGroup(const Round& in, const Digits& digits, typename Digits::Rest* rest,
-                          F16* total) {
+                          F16 (*total)[T]) {
 #pragma GCC unroll 2
   for (int i = 0; i < N; ++i) {
-    F16 part = in.s[B] * BlockSum<B>(in, i, digits, rest + i);
+    F16 part[T], more[T];
+    BlockSums<B, T>(in, i, digits, rest + i, part);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) part[t] = in.s[t * in.token_blocks + B] * part[t];
     if (B + 1 < in.blocks) {
-      part = Fma(BlockSum<B + 1>(in, i, digits, rest + i), in.s[B + 1], part);
+      BlockSums<B + 1, T>(in, i, digits, rest + i, more);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) {
+        part[t] = Fma(more[t], in.s[t * in.token_blocks + B + 1], part[t]);
+      }
     }
-    total[i] = Fma(LoadHalf(in.scales + i * in.tile_scales + B / 2 * kRowTile), part, total[i]);
+    const F16 mu = LoadHalf(in.scales + i * in.tile_scales + B / 2 * kRowTile);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) total[i][t] = Fma(mu, part[t], total[i][t]);
   }
   return B + 2 < in.blocks;
 }
 
-// y of row tiles tile, tile + step .., N of them, in the one float order.
-template <int N, typename Digits>
+// y of T tokens and row tiles tile, tile + step .., N of them, in the one float order.
+template <int N, int T, typename Digits>
 __attribute__((noinline)) void SomeBase3Tiles(const TernaryView& w, int tile, int step,
                                               const int8_t* q, const float* s, const int32_t* sums,
-                                              float* y) {
+                                              float* y, int64_t ldy) {
   const auto tile_bytes = static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   const int64_t tile_scales = int64_t{WeightGroups(w.cols)} * kRowTile;
   Round in = {.tiles = w.codes + tile * tile_bytes,
@@ -78,30 +91,35 @@ __attribute__((noinline)) void SomeBase3Tiles(const TernaryView& w, int tile, in
               .q = q,
               .s = s,
               .sums = sums,
+              .cols = w.cols,
+              .token_blocks = w.cols / kActBlock,
               .blocks = w.cols / kActBlock};
   const Digits digits;
   typename Digits::Rest rest[N];
-  F16 total[N];
-  for (int i = 0; i < N; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
-  for (;; in.NextRound()) {
-    if (!AddGroup<0, N>(in, digits, rest, total)) break;
-    if (!AddGroup<2, N>(in, digits, rest, total)) break;
-    if (!AddGroup<4, N>(in, digits, rest, total)) break;
-    if (!AddGroup<6, N>(in, digits, rest, total)) break;
-    if (!AddGroup<8, N>(in, digits, rest, total)) break;
+  F16 total[N][T];
+  for (auto& of_tile : total) {
+    for (F16& sum : of_tile) sum = Splat(-0.0f);  // x + -0 is x, bit for bit
+  }
+  for (;; in.Next()) {
+    if (!AddGroup<0, N, T>(in, digits, rest, total)) break;
+    if (!AddGroup<2, N, T>(in, digits, rest, total)) break;
+    if (!AddGroup<4, N, T>(in, digits, rest, total)) break;
+    if (!AddGroup<6, N, T>(in, digits, rest, total)) break;
+    if (!AddGroup<8, N, T>(in, digits, rest, total)) break;
   }
   for (int i = 0; i < N; ++i) {
     const int row = (tile + i * step) * kRowTile;
-    StoreRows(y + row, total[i], Smaller(kRowTile, w.rows - row));
+    for (int t = 0; t < T; ++t) {
+      StoreRows(y + t * ldy + row, total[i][t], Smaller(kRowTile, w.rows - row));
+    }
   }
 }
 
 template <typename Digits>
-CHIMERA_VEC void Base3TilesOfOneToken(const TernaryView& w, int tile_begin, int tile_end,
-                                      const int8_t* q, const float* s, const int32_t* sums,
-                                      float* y) {
+CHIMERA_VEC void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
+                          const float* s, const int32_t* sums, float* y) {
   ForStreams<2>(tile_begin, tile_end, [&]<int N>(int tile, int step) {
-    SomeBase3Tiles<N, Digits>(w, tile, step, q, s, sums, y);
+    SomeBase3Tiles<N, 1, Digits>(w, tile, step, q, s, sums, y, 0);
   });
 }
 

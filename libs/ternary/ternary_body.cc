@@ -94,8 +94,9 @@ CHIMERA_VEC I16 OneDot(const uint8_t* codes, const int8_t* q, int32_t sum) {
 #endif
 
 struct TwoBit {
-  static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
-                       const float* s, const int32_t* sums, float* y) {
+  static constexpr int kFewTokens = 1;
+  static void FewTokens(const TernaryView& w, int tile_begin, int tile_end, int, const int8_t* q,
+                        const float* s, const int32_t* sums, float* y, int64_t) {
     const LineHints hints;
     const auto dot = [q, sums, hints](const uint8_t* tile, int block) {
 #if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)

@@ -1,11 +1,13 @@
 // The product of row tiles with int8 activations, whatever packs the trits: the loops over tiles,
 // blocks and tokens. One token takes the packed codes as they come from memory, and so may more
-// with two-bit codes. Others share codes unpacked to bytes, some blocks of a few row tiles at a
-// time. A packing gives:
+// with two-bit codes and base-3 bytes. Others share codes unpacked to bytes, some blocks of a few
+// row tiles at a time. A packing gives:
 //   struct Packing {
-//     // The products of one token.
-//     static void OneToken(const TernaryView& w, int tile_begin, int tile_end, const int8_t* q,
-//                          const float* s, const int32_t* sums, float* y);
+//     // The products of up to kFewTokens tokens, at least one.
+//     static constexpr int kFewTokens;
+//     static void FewTokens(const TernaryView& w, int tile_begin, int tile_end, int n_tokens,
+//                           const int8_t* q, const float* s, const int32_t* sums, float* y,
+//                           int64_t ldy);
 //     // The codes of n blocks of a tile as bytes t + 1, as code_dots.h wants them.
 //     static void Unpack(const uint8_t* tile, int block, int n, uint8_t* codes);
 //   };
@@ -189,7 +191,9 @@ template <typename Packing>
 void Gemm(const CodeKernels& kernels, const TernaryView& w, int tile_begin, int tile_end,
           int n_tokens, const int8_t* q, const float* s, const int32_t* sums, float* y,
           int64_t ldy) {
-  if (n_tokens == 1) return Packing::OneToken(w, tile_begin, tile_end, q, s, sums, y);
+  if (n_tokens <= Packing::kFewTokens) {
+    return Packing::FewTokens(w, tile_begin, tile_end, n_tokens, q, s, sums, y, ldy);
+  }
   const int64_t cols = w.cols;
   const int blocks = w.cols / kActBlock;
   const int limit =
