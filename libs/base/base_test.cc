@@ -88,6 +88,24 @@ TEST(ParallelRange, OthersHelp) {
   EXPECT_EQ(who[kParts / 2 - 1], who.back());  // the end of the region that was held up
 }
 
+// Every range is covered once, by pieces that stay within it.
+TEST(ParallelRange, CoversSeveralRangesOnce) {
+  for (int threads : {1, 2, 3}) {
+    ExecContext exec(threads);
+    for (int64_t n : {1, 2, 7}) {
+      for (int64_t length : {1, 5, 192}) {
+        std::vector<std::atomic<int>> hits(static_cast<size_t>(n * length));
+        ParallelRanges(&exec, n, length, kWorthWakingNs, 8,
+                       [&](int64_t i, int64_t begin, int64_t end) {
+                         ASSERT_TRUE(0 <= begin && begin < end && end <= length);
+                         for (int64_t j = begin; j < end; ++j) ++hits[size_t(i * length + j)];
+                       });
+        for (const auto& hit : hits) ASSERT_EQ(hit.load(), 1) << n << " " << length;
+      }
+    }
+  }
+}
+
 TEST(ExecContext, RunsEachIndexOnce) {
   for (int threads : {1, 2, 5}) {
     ExecContext exec(threads);

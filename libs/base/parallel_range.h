@@ -76,4 +76,17 @@ void ParallelRange(ExecContext* exec, int64_t n, int64_t cost_ns, const Body& bo
   ParallelRange(exec, n, cost_ns, 1, body);
 }
 
+// The same for n ranges of one length: body(i, begin, end) over pieces of [0, length) of range i.
+template <typename Body>
+void ParallelRanges(ExecContext* exec, int64_t n, int64_t length, int64_t cost_ns, int64_t grain,
+                    const Body& body) {
+  ParallelRange(exec, n * length, cost_ns, grain, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t first = begin % length, last = std::min(length, first + end - begin);
+      body(begin / length, first, last);
+      begin += last - first;
+    }
+  });
+}
+
 }  // namespace chimera

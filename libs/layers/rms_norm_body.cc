@@ -8,6 +8,7 @@ namespace CHIMERA_ISA {
 namespace {
 
 void Forward(const float* x, const float* gamma, int rows, int n, float* y, float* inv_rms) {
+  for (int i = 0; i < n; i += 16) __builtin_prefetch(gamma + i);  // as far away as weights are
   for (int row = 0; row < rows; ++row) {
     const float inv = 1.0f / Sqrt1(Dot(x, x, n) / static_cast<float>(n) + kNormEps);
     int i = 0;

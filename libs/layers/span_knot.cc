@@ -163,13 +163,17 @@ void SpanKnot::BuildCodebook() {
   std::fill(scales_.begin(), scales_.end(), kHalfOne);
 }
 
-void SpanKnot::Expand(const SpanKnotWeights& weights, const float* xn,
-                      SpanKnotScratch* scratch) const {
+void SpanKnot::Project(const SpanKnotWeights& weights, const float* xn, int begin, int end,
+                       SpanKnotScratch* scratch) const {
+  kernels_->project(weights.sketch + int64_t{begin} * shape_.d_model, end - begin, shape_.d_model,
+                    xn, scratch->z.data() + begin);
+}
+
+void SpanKnot::Expand(SpanKnotScratch* scratch) const {
   const int rank = shape_.rank;
   alignas(64) int8_t q[3 * kActBlock];
   float s[3];
   int32_t sums[3];
-  kernels_->project(weights.sketch, 3 * rank, shape_.d_model, xn, scratch->z.data());
   for (int k = 0; k < 3; ++k) {
     norm_->forward(&scratch->z[k * rank], kOnes.data(), 1, rank, &scratch->normed[k * kActBlock],
                    &scratch->inv[k]);
@@ -248,7 +252,8 @@ void SpanKnot::FeedBack(const SpanKnotWeights& weights, SpanKnotScratch* scratch
 
 void SpanKnot::Step(const SpanKnotWeights& weights, const SpanFields& fields, const float* xn,
                     const float* parent, float* state, SpanKnotScratch* scratch, float* y) const {
-  Expand(weights, xn, scratch);
+  Project(weights, xn, 0, projections(), scratch);
+  Expand(scratch);
   Settle(fields, parent, state, scratch);
   FeedBack(weights, scratch, y);
 }

@@ -113,6 +113,7 @@ class SpanKnot {
   TernaryView codebook() const { return {codes_.data(), scales_.data(), shape_.bits, kActBlock}; }
   // Column i of U as bits.
   const uint64_t* plane(int i) const { return planes_.data() + int64_t{i} * shape_.words(); }
+  int projections() const { return 3 * shape_.rank; }  // of a token: state, candidate, role
   int flips_per_sweep() const { return flips_per_sweep_; }
   float inv_sqrt_rank() const { return inv_sqrt_rank_; }
   float readout_scale() const { return readout_scale_; }
@@ -122,9 +123,12 @@ class SpanKnot {
   // of another node of a token tree) and y [width]. Allocates nothing.
   void Step(const SpanKnotWeights& weights, const SpanFields& fields, const float* xn,
             const float* parent, float* state, SpanKnotScratch* scratch, float* y) const;
-  // Its three parts, in this order, with one scratch. Only Settle touches states, so the others may
-  // run for several tokens of a stream at once.
-  void Expand(const SpanKnotWeights& weights, const float* xn, SpanKnotScratch* scratch) const;
+  // Its four parts, in this order, with one scratch. Only Settle touches states, so the others may
+  // run for several tokens of a stream at once. Project gives rows [begin, end) of projections(),
+  // which several threads may share out.
+  void Project(const SpanKnotWeights& weights, const float* xn, int begin, int end,
+               SpanKnotScratch* scratch) const;
+  void Expand(SpanKnotScratch* scratch) const;
   void Settle(const SpanFields& fields, const float* parent, float* state,
               SpanKnotScratch* scratch) const;
   void FeedBack(const SpanKnotWeights& weights, SpanKnotScratch* scratch, float* y) const;

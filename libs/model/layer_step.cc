@@ -20,10 +20,11 @@ namespace {
 constexpr int64_t kHeadStepNs = 500;      // a step of one head of a recurrence
 constexpr int64_t kPrepareNs = 4'000;     // what a token brings to a Titans layer
 constexpr int64_t kHeadWriteNs = 10'000;  // a write of 16 tokens into one head's memory
-constexpr int64_t kSketchNs = 30'000;     // either end of a sketch's step
+constexpr int64_t kSketchNs = 30'000;     // each part of a sketch's step
 constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
 constexpr int64_t kGatedFloatsPerNs = 2;  // SwiGLU
 constexpr int64_t kAddedFloatsPerNs = 4;
+constexpr int64_t kRowsTogether = 8;  // of a sketch's projection
 
 int Width(const ModelConfig& c) { return c.n_heads * c.head_dim; }
 
@@ -258,10 +259,14 @@ void LayerStep::SketchBranch(const SpanKnotWeights& w, std::span<const LayerRow>
   const int64_t n = static_cast<int64_t>(rows.size()), width = Width(c_);
   for (int64_t first = 0; first < n; first += kSketchRows) {
     const int64_t count = std::min<int64_t>(kSketchRows, n - first), cost_ns = count * kSketchNs;
+    ParallelRanges(exec_, count, knot_->projections(), cost_ns, kRowsTogether,
+                   [&](int64_t i, int64_t begin, int64_t end) {
+                     const float* xn = linear_.normed() + (first + i) * c_.d_model;
+                     knot_->Project(w, xn, static_cast<int>(begin), static_cast<int>(end),
+                                    &sketches_[size_t(i)]);
+                   });
     ParallelRange(exec_, count, cost_ns, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        knot_->Expand(w, linear_.normed() + (first + i) * c_.d_model, &sketches_[size_t(i)]);
-      }
+      for (int64_t i = begin; i < end; ++i) knot_->Expand(&sketches_[size_t(i)]);
     });
     for (int64_t i = 0; i < count; ++i) {
       const LayerRow& row = rows[static_cast<size_t>(first + i)];

@@ -15,7 +15,6 @@ namespace {
 // Guesses of speed that only decide whether other threads are woken.
 constexpr int64_t kMacsPerNs = 100;
 constexpr int64_t kFloatsPerNs = 2;
-constexpr int64_t kPiecesMin = 4;  // of the map of one group of rows
 
 // Runs part(begin, end) over the row tiles of n tokens. Every row is its own sum, so the cut
 // changes nothing.
@@ -125,23 +124,19 @@ void LinearStep::Product(const LinearView& w, int begin, int end, int first, int
 }
 
 void LinearStep::LinearGroups(std::span<const RowGroup> groups, float* out) {
-  const auto n = static_cast<int64_t>(groups.size());
-  const int tiles = RowTiles(groups[0].w.rows);
   int64_t macs = 0;
-  for (const RowGroup& g : groups) macs += int64_t{g.w.rows} * g.w.cols * g.count;
-  // Pieces of a group, enough of them to keep every thread busy to the end.
-  const int64_t pieces = std::clamp<int64_t>(8 * exec_->threads() / n, kPiecesMin, tiles);
-  const auto product = [&](int64_t i) {
-    const RowGroup& g = groups[static_cast<size_t>(i / pieces)];
-    const int64_t piece = i % pieces;
-    Product(g.w, static_cast<int>(tiles * piece / pieces),
-            static_cast<int>(tiles * (piece + 1) / pieces), g.first, g.count, out, g.w.rows);
-  };
-  if (macs / kMacsPerNs >= kWorthWakingNs) {
-    exec_->ParallelFor(n * pieces, product);
-  } else {
-    for (int64_t i = 0; i < n * pieces; ++i) product(i);
+  int most = 0;
+  for (const RowGroup& g : groups) {
+    macs += int64_t{g.w.rows} * g.w.cols * g.count;
+    most = std::max(most, g.count);
   }
+  ParallelRanges(exec_, static_cast<int64_t>(groups.size()), RowTiles(groups[0].w.rows),
+                 macs / kMacsPerNs, TilesTogether(most),
+                 [&](int64_t i, int64_t begin, int64_t end) {
+                   const RowGroup& g = groups[static_cast<size_t>(i)];
+                   Product(g.w, static_cast<int>(begin), static_cast<int>(end), g.first, g.count,
+                           out, g.w.rows);
+                 });
 }
 
 void LinearStep::Head(const HeadView& head, int n, float* out) {
