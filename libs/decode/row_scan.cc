@@ -8,7 +8,7 @@ namespace {
 const RowScanBody& Best() {
 #if defined(__x86_64__)
   if (BestIsa() == Isa::kAvx512) return avx512::kRowScan;
-  if (BestIsa() == Isa::kAvx2) return avx2::kRowScan;
+  if (BestIsa() == Isa::kAvx2 || BestIsa() == Isa::kAvxVnni) return avx2::kRowScan;
 #endif
   return baseline::kRowScan;
 }

@@ -34,11 +34,18 @@ inline Floats LoadUpTo(const float* p, int n, float fill) {
 
 bool Divide(float* values, int n, float divisor) {
   Ints broken = {};
-  for (int i = 0; i < n; i += kLanes) {
-    const int left = n - i < kLanes ? n - i : kLanes;
-    const Floats x = LoadUpTo(values + i, left, 0.0f), y = x / divisor;
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    Floats x;
+    std::memcpy(&x, values + i, sizeof(x));
+    const Floats y = x / divisor;
     broken |= Broken(x) | Broken(y);
-    std::memcpy(values + i, &y, sizeof(float) * static_cast<unsigned>(left));
+    std::memcpy(values + i, &y, sizeof(y));
+  }
+  if (i < n) {
+    const Floats x = LoadUpTo(values + i, n - i, 0.0f), y = x / divisor;
+    broken |= Broken(x) | Broken(y);
+    std::memcpy(values + i, &y, sizeof(float) * static_cast<unsigned>(n - i));
   }
   return !Any(broken);
 }
