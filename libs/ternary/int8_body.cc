@@ -176,9 +176,12 @@ constexpr int kMostRowTiles = 2;
 constexpr int kMostRowTiles = 1;
 #endif
 
-// scale * sum of s_b * I_b of R row tiles for T tokens, total[r * T + i]: the one float order.
+// scale * sum of s_b * I_b of row tiles tile, tile + step .., R of them, for T tokens,
+// total[r * T + i]: the one float order. One token asks for the lines it comes to.
 template <int R, int T>
-CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, F16* total) {
+CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, int step, const Tokens& in,
+                             F16* total) {
+  const LineHints hints;
   const int blocks = w.cols / kActBlock;
   const int64_t tile_bytes = int64_t{kRowTile} * w.cols;
   const int8_t* rows = w.q + tile * tile_bytes;
@@ -186,7 +189,17 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, 
   for (int i = 0; i < R * T; ++i) total[i] = Splat(-0.0f);  // x + -0 is x, bit for bit
   for (int b = 0; b < blocks; ++b) {
     I16 dots[R * T];
-    BlockDots<R, T>(rows + int64_t{b} * kBlockBytes, tile_bytes, in, b, dots);
+    const int8_t* of_block = rows + int64_t{b} * kBlockBytes;
+    if constexpr (T == 1) {
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) {
+        for (int line = 0; line < kBlockBytes; line += 64) {
+          Prefetch(reinterpret_cast<const uint8_t*>(of_block) + r * step * tile_bytes + line,
+                   hints);
+        }
+      }
+    }
+    BlockDots<R, T>(of_block, step * tile_bytes, in, b, dots);
 #pragma GCC unroll 16
     for (int i = 0; i < R * T; ++i) {
       total[i] = Fma(ToFloats(dots[i]), in.s[i % T * in.blocks + b], total[i]);
@@ -194,19 +207,20 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, const Tokens& in, 
   }
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
-    const F16 scale = Load(w.scale + int64_t{tile + r} * kRowTile);
+    const F16 scale = Load(w.scale + int64_t{tile + r * step} * kRowTile);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) total[r * T + i] = scale * total[r * T + i];
   }
 }
 
 template <int R, int T>
-void StoreTiles(const Int8RowsView& w, int tile, const Tokens& in, float* y, int64_t ldy) {
+void StoreTiles(const Int8RowsView& w, int tile, int step, const Tokens& in, float* y,
+                int64_t ldy) {
   F16 total[R * T];
-  TileProduct<R, T>(w, tile, in, total);
+  TileProduct<R, T>(w, tile, step, in, total);
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
-    const int row = (tile + r) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
+    const int row = (tile + r * step) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) StoreRows(y + i * ldy + row, total[r * T + i], n_rows);
   }
@@ -214,33 +228,33 @@ void StoreTiles(const Int8RowsView& w, int tile, const Tokens& in, float* y, int
 
 // Tiles [tile, end), at most kMostRowTiles.
 template <int T>
-void StoreTiles(const Int8RowsView& w, int tile, int end, const Tokens& in, float* y, int64_t ldy) {
-  constexpr int R = T == 1 ? 1 : kMostRowTiles;
-  for (; tile + R <= end; tile += R) StoreTiles<R, T>(w, tile, in, y, ldy);
+void AllTiles(const Int8RowsView& w, int tile, int end, const Tokens& in, float* y, int64_t ldy) {
+  constexpr int R = kMostRowTiles;
+  for (; tile + R <= end; tile += R) StoreTiles<R, T>(w, tile, 1, in, y, ldy);
   if constexpr (R > 1) {
-    for (; tile < end; ++tile) StoreTiles<1, T>(w, tile, in, y, ldy);
+    for (; tile < end; ++tile) StoreTiles<1, T>(w, tile, 1, in, y, ldy);
   }
 }
 
-void StoreTiles(const Int8RowsView& w, int tile, int end, int n, const Tokens& in, float* y,
-                int64_t ldy) {
+void AllTiles(const Int8RowsView& w, int tile, int end, int n, const Tokens& in, float* y,
+              int64_t ldy) {
   switch (n) {
     case 1:
-      return StoreTiles<1>(w, tile, end, in, y, ldy);
+      return AllTiles<1>(w, tile, end, in, y, ldy);
     case 2:
-      return StoreTiles<2>(w, tile, end, in, y, ldy);
+      return AllTiles<2>(w, tile, end, in, y, ldy);
     case 3:
-      return StoreTiles<3>(w, tile, end, in, y, ldy);
+      return AllTiles<3>(w, tile, end, in, y, ldy);
     case 4:
-      return StoreTiles<4>(w, tile, end, in, y, ldy);
+      return AllTiles<4>(w, tile, end, in, y, ldy);
     case 5:
-      return StoreTiles<5>(w, tile, end, in, y, ldy);
+      return AllTiles<5>(w, tile, end, in, y, ldy);
     case 6:
-      return StoreTiles<6>(w, tile, end, in, y, ldy);
+      return AllTiles<6>(w, tile, end, in, y, ldy);
     case 7:
-      return StoreTiles<7>(w, tile, end, in, y, ldy);
+      return AllTiles<7>(w, tile, end, in, y, ldy);
     default:
-      return StoreTiles<8>(w, tile, end, in, y, ldy);
+      return AllTiles<8>(w, tile, end, in, y, ldy);
   }
 }
 
@@ -248,6 +262,13 @@ void Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, con
           const float* s, float* y, int64_t ldy) {
   const int64_t cols = w.cols, blocks = w.cols / kActBlock;
   int16_t sums[kTokenBlock * kMaxBlocks];
+  if (n_tokens == 1) {
+    BlockSums(q, blocks, sums);
+    const Tokens in = {q, s, sums, cols, blocks};
+    return ForStreams<kMostRowTiles>(tile_begin, tile_end, [&]<int N>(int tile, int step) {
+      StoreTiles<N, 1>(w, tile, step, in, y, ldy);
+    });
+  }
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
     const int block_end = Smaller(n_tokens, block + kTokenBlock);
     BlockSums(q + block * cols, (block_end - block) * blocks, sums);
@@ -256,7 +277,7 @@ void Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, con
       for (int token = block; token < block_end; token += kTokens) {
         const int64_t t = token;
         const Tokens in = {q + t * cols, s + t * blocks, sums + (t - block) * blocks, cols, blocks};
-        StoreTiles(w, tile, end, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
+        AllTiles(w, tile, end, Smaller(kTokens, block_end - token), in, y + t * ldy, ldy);
       }
     }
   }
@@ -269,7 +290,7 @@ void GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const i
   const Tokens in = {q, s, sums, w.cols, w.cols / kActBlock};
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TileProduct<1, 1>(w, tiles[i], in, total);
+    TileProduct<1, 1>(w, tiles[i], 1, in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }
