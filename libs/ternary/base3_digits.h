@@ -36,14 +36,13 @@ constexpr int RestAt(int place) {
   return place < 27 ? place : (place - 27) / 5 * 4 + kStops[(place - 27) % 5];
 }
 
-// Where the list has the run of bytes [first, end).
+// Where the list has the run of bytes [first, end); what it lacked would not compile.
 constexpr int FindRun(int first, int end) {
-  for (int start = 0; start + end - first <= kPlaces; ++start) {
+  for (int start = 0;; ++start) {
     int x = first;
     while (x < end && RestAt(start + x - first) == 243 * x / 256 % 27) ++x;
     if (x == end) return start;
   }
-  return -1;
 }
 
 // `less` is taken off every digit.
