@@ -24,7 +24,9 @@ constexpr int64_t kSketchNs = 30'000;     // each part of a sketch's step
 constexpr int64_t kGateMacsPerNs = 10;    // float rows times a vector
 constexpr int64_t kGatedFloatsPerNs = 2;  // SwiGLU
 constexpr int64_t kAddedFloatsPerNs = 4;
-constexpr int64_t kRowsTogether = 8;  // of a sketch's projection
+
+// Rows of a sketch's projection that one thread takes at least.
+constexpr int64_t kRowsTogether = 8;
 
 int Width(const ModelConfig& c) { return c.n_heads * c.head_dim; }
 

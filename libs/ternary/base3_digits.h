@@ -64,11 +64,6 @@ constexpr DigitTables MakeDigitTables(int less) {
   return tables;
 }
 
-// What a table holds at the lower six bits of every byte.
-CHIMERA_VEC __m512i PickBytes(__m512i bytes, __m512i table) {
-  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, bytes, table);
-}
-
 // Where the digits of one tile are found: five times four columns of sixteen rows.
 struct TileDigits {
   __m512i bucket = {};
@@ -101,44 +96,41 @@ struct DigitFinder {
   __m512i digit[kDigits];
 };
 
-// Calls take(k, digits) for the quads of a block that begins at quad P of a tile: four columns of
-// 16 rows.
-template <int P, typename Finder, typename Take>
-CHIMERA_VEC void TakeQuads(const Finder& finder, const uint8_t* bytes, const Take& take) {
+// The digits of a block that begins at quad P of a tile, kBlockCodes bytes: four columns of 16 rows
+// for every quad.
+template <int P, typename Finder>
+CHIMERA_VEC void StoreBlock(const Finder& finder, const uint8_t* bytes, uint8_t* to) {
   TileDigits at = finder.Find(bytes);
 #pragma GCC unroll 16
-  for (int k = 0; k < kQuads; ++k) {
+  for (int k = 0; k < kQuads; ++k, to += kQuadBytes) {
     const int d = (P + k) % kDigits;
     if (k > 0 && d == 0) at = finder.Find(bytes + (P + k) / kDigits * kQuadBytes);
-    take(k, finder.Digit(at, d));
+    _mm512_store_si512(to, finder.Digit(at, d));
   }
 }
 
-// The digits of n blocks from `block` on, less kLess, kBlockCodes bytes each.
+// The same of n blocks from `block` on, less kLess.
 template <int kLess>
 __attribute__((noinline)) void StoreDigits(const uint8_t* tiles, int block, int n, void* out) {
   const DigitFinder<kLess> finder;
   auto* to = static_cast<uint8_t*>(out);
   for (int b = block; b < block + n; ++b, to += kBlockCodes) {
     const uint8_t* bytes = FirstTile(tiles, b);
-    const auto store = [to](int k, __m512i digits) {
-      _mm512_store_si512(to + k * kQuadBytes, digits);
-    };
     switch (b % kDigits) {
       case 0:
-        TakeQuads<0>(finder, bytes, store);
+        StoreBlock<0>(finder, bytes, to);
         break;
       case 1:
-        TakeQuads<1>(finder, bytes, store);
+        StoreBlock<1>(finder, bytes, to);
         break;
       case 2:
-        TakeQuads<2>(finder, bytes, store);
+        StoreBlock<2>(finder, bytes, to);
         break;
       case 3:
-        TakeQuads<3>(finder, bytes, store);
+        StoreBlock<3>(finder, bytes, to);
         break;
       default:
-        TakeQuads<4>(finder, bytes, store);
+        StoreBlock<4>(finder, bytes, to);
     }
   }
 }

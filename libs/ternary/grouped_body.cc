@@ -205,12 +205,13 @@ CHIMERA_VEC void TilesOf(const GroupedRowsView& w, int tile, int step, const Tok
     if constexpr (First) {
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
+        const uint8_t* const of_tile = block + r * tile_bytes;
+        if constexpr (R == 1 || T == 1) {
+          PrefetchLines<Code<Bits>::kBlockBytes>(of_tile, hints);
+        } else {
 #pragma GCC unroll 12
-        for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) {
-          if constexpr (R == 1 || T == 1) {
-            Prefetch(block + r * tile_bytes + line, hints);
-          } else {
-            Prefetch(block + r * tile_bytes + line);
+          for (int line = 0; line < Code<Bits>::kBlockBytes; line += kLine) {
+            Prefetch(of_tile + line);
           }
         }
       }

@@ -177,8 +177,9 @@ constexpr int kMostRowTiles = 1;
 #endif
 
 // scale * sum of s_b * I_b of row tiles tile, tile + step .., R of them, for T tokens,
-// total[r * T + i]: the one float order. One token asks for the lines it comes to.
-template <int R, int T>
+// total[r * T + i]: the one float order. Ahead: asks for the lines that follow, which is for tiles
+// that come from memory one after the other.
+template <int R, int T, bool Ahead>
 CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, int step, const Tokens& in,
                              F16* total) {
   const LineHints hints;
@@ -190,13 +191,11 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, int step, const To
   for (int b = 0; b < blocks; ++b) {
     I16 dots[R * T];
     const int8_t* of_block = rows + int64_t{b} * kBlockBytes;
-    if constexpr (T == 1) {
+    if constexpr (Ahead) {
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        for (int line = 0; line < kBlockBytes; line += 64) {
-          Prefetch(reinterpret_cast<const uint8_t*>(of_block) + r * step * tile_bytes + line,
-                   hints);
-        }
+        const int8_t* of_tile = of_block + r * step * tile_bytes;
+        PrefetchLines<kBlockBytes>(reinterpret_cast<const uint8_t*>(of_tile), hints);
       }
     }
     BlockDots<R, T>(of_block, step * tile_bytes, in, b, dots);
@@ -213,11 +212,11 @@ CHIMERA_VEC void TileProduct(const Int8RowsView& w, int tile, int step, const To
   }
 }
 
-template <int R, int T>
+template <int R, int T, bool Ahead = false>
 void StoreTiles(const Int8RowsView& w, int tile, int step, const Tokens& in, float* y,
                 int64_t ldy) {
   F16 total[R * T];
-  TileProduct<R, T>(w, tile, step, in, total);
+  TileProduct<R, T, Ahead>(w, tile, step, in, total);
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
     const int row = (tile + r * step) * kRowTile, n_rows = Smaller(kRowTile, w.rows - row);
@@ -266,7 +265,7 @@ void Gemm(const Int8RowsView& w, int tile_begin, int tile_end, int n_tokens, con
     BlockSums(q, blocks, sums);
     const Tokens in = {q, s, sums, cols, blocks};
     return ForStreams<kMostRowTiles>(tile_begin, tile_end, [&]<int N>(int tile, int step) {
-      StoreTiles<N, 1>(w, tile, step, in, y, ldy);
+      StoreTiles<N, 1, true>(w, tile, step, in, y, ldy);
     });
   }
   for (int block = 0; block < n_tokens; block += kTokenBlock) {
@@ -290,7 +289,7 @@ void GemvTiles(const Int8RowsView& w, const int32_t* tiles, int n_tiles, const i
   const Tokens in = {q, s, sums, w.cols, w.cols / kActBlock};
   for (int i = 0; i < n_tiles; ++i) {
     F16 total[1];
-    TileProduct<1, 1>(w, tiles[i], 1, in, total);
+    TileProduct<1, 1, false>(w, tiles[i], 1, in, total);
     Store(y + int64_t{i} * kRowTile, total[0]);
   }
 }

@@ -54,6 +54,15 @@ CHIMERA_VEC __m512i AddProducts(__m512i sums, __m512i code, const int8_t* word) 
 
 #endif
 
+#if defined(__AVX512VBMI__)
+
+// What a table holds at the lower six bits of every byte.
+CHIMERA_VEC __m512i PickBytes(__m512i bytes, __m512i table) {
+  return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, bytes, table);
+}
+
+#endif
+
 // Stops the compiler from folding a pointer into many addresses that do not fit the registers.
 template <typename Value>
 CHIMERA_VEC void KeepInRegister(const Value** p) {
@@ -79,6 +88,13 @@ struct LineHints {
 };
 CHIMERA_VEC void Prefetch(const uint8_t* p, const LineHints& hints) {
   if ((reinterpret_cast<uintptr_t>(p) & hints.skipped) == 0) __builtin_prefetch(p + hints.bytes);
+}
+
+// The same for the lines of kBytes bytes.
+template <int kBytes>
+CHIMERA_VEC void PrefetchLines(const uint8_t* p, const LineHints& hints) {
+#pragma GCC unroll 16
+  for (int line = 0; line < kBytes; line += 64) Prefetch(p + line, hints);
 }
 
 // The row tiles of one token: body<N>(tile, step) takes tile, tile + step .., N of them. Halves go

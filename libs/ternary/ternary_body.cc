@@ -11,12 +11,6 @@ namespace {
 
 typedef uint64_t Lines __attribute__((vector_size(64)));
 
-// Asks for a block of codes ahead.
-CHIMERA_VEC void AskFor(const uint8_t* codes, const LineHints& hints) {
-#pragma GCC unroll 4
-  for (int line = 0; line < kTwoBitBlockBytes; line += 64) Prefetch(codes + line, hints);
-}
-
 // Sums of t * q over a block for one token; `sum` is that of q.
 #if defined(CHIMERA_DOT_ZMM)
 
@@ -101,7 +95,7 @@ struct TwoBit {
     const auto dot = [q, sums, hints](const uint8_t* tile, int block) {
 #if defined(CHIMERA_DOT_ZMM) || defined(CHIMERA_DOT_YMM) || defined(CHIMERA_PAIRS_YMM)
       const uint8_t* codes = tile + int64_t{block} * kTwoBitBlockBytes;
-      AskFor(codes, hints);
+      PrefetchLines<kTwoBitBlockBytes>(codes, hints);
       return OneDot(codes, q + block * kActBlock, sums[block]);
 #else
       (void)hints;
