@@ -13,8 +13,8 @@ namespace {
 template <typename Matrix>
 struct WithMu {
   using View = Matrix;
-  CHIMERA_VEC F16 AddOne(const F16* mu, F16 total, const float* s, F16 first) {
-    return Fma(mu[0], s[0] * first, total);
+  CHIMERA_VEC F16 AddOne(F16 mu, F16 total, const float* s, F16 first) {
+    return Fma(mu, s[0] * first, total);
   }
   CHIMERA_VEC F16 Result(const View&, int, F16 total) { return total; }
 };
@@ -22,13 +22,13 @@ struct WithMu {
 // mu of a group times what its blocks gave.
 struct Trits : WithMu<TernaryView> {
   static constexpr int kGroupScales = kRowTile;
-  static const uint16_t* Scales(const View& w, int tile, int block) {
-    return w.scales + (int64_t{tile} * WeightGroups(w.cols) + block / 2) * kRowTile;
+  static const uint16_t* Scales(const View& w, int tile) {
+    return w.scales + int64_t{tile} * WeightGroups(w.cols) * kRowTile;
   }
-  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, const float* s, F16 first, F16 second) {
-    return Fma(mu[0], Fma(second, s[1], s[0] * first), total);
+  CHIMERA_VEC F16 AddTwo(F16 mu, F16, F16 total, const float* s, F16 first, F16 second) {
+    return Fma(mu, Fma(second, s[1], s[0] * first), total);
   }
-  CHIMERA_VEC const uint8_t* Codes(const View& w, int tile) {
+  static const uint8_t* Tile(const View& w, int tile) {
     return w.codes + int64_t{tile} * static_cast<int64_t>(TileCodeBytes(w.packing, w.cols));
   }
 };
@@ -49,70 +49,96 @@ constexpr TritTables kTritTables;
 // -1, each plus one or both bits of the code, modulo 2; a row of the matrix says which, the lowest
 // bit's in the highest byte.
 struct TritFinder {
-  TritFinder() {
-    for (int j = 0; j < 3; ++j) tables[j] = _mm512_load_si512(kTritTables.t[j]);
-  }
-  CHIMERA_VEC __m512i Affine(__m512i codes) {
+  CHIMERA_INLINE __m512i Affine(__m512i codes) const {
     constexpr uint64_t kRows = (0x0003030303030303 | uint64_t{1} << 56) << 6;
     return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(static_cast<int64_t>(kRows)),
                                          0xff);
   }
-  __m512i At(__m512i codes, int j) const {
-    return j == 3 ? Affine(codes) : PickBytes(codes, tables[j]);
-  }
-  __m512i tables[3];
+  __m512i first = _mm512_load_si512(kTritTables.t[0]);
+  __m512i second = _mm512_load_si512(kTritTables.t[1]);
+  __m512i third = _mm512_load_si512(kTritTables.t[2]);
 };
 
+// Part j is line j of the codes, which is four of weights.
 struct TwoBits : Trits {
-  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const uint8_t* codes = Codes(w, tile) + block * 256;
-    const int64_t ahead = int64_t{kRowTiles} * w.cols * 4;
-    const TritFinder trit;
-    int8_t* out = space;
-    for (int line = 0; line < 4 * n; ++line, codes += 64) {
-      __builtin_prefetch(codes + ahead, 0, 2);
-      const __m512i v = _mm512_loadu_si512(codes);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j, out += 64) _mm512_store_si512(out, trit.At(v, j));
+  static constexpr int kGroupLines = 8;
+  static constexpr bool kInPlace = false;
+  static const uint8_t* Codes(const uint8_t* tile, int block) { return tile + block * 256; }
+  struct Expander {
+    CHIMERA_INLINE Expander(const uint8_t* tile, int block) : codes(Codes(tile, block)) {}
+    template <int kPart>
+    CHIMERA_INLINE void Store(int8_t* weights) const {
+      const __m512i v = _mm512_loadu_si512(codes + kPart * 64);
+      int8_t* const out = weights + kPart * 256;
+      _mm512_store_si512(out, PickBytes(v, trit.first));
+      _mm512_store_si512(out + 64, PickBytes(v, trit.second));
+      _mm512_store_si512(out + 128, PickBytes(v, trit.third));
+      _mm512_store_si512(out + 192, trit.Affine(v));
     }
-    return space;
-  }
+    const uint8_t* codes;
+    TritFinder trit;
+  };
 };
 
+// Digits of a block are found together.
 struct Base3 : Trits {
-  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    StoreDigits<1>(Codes(w, tile), block, n, space);
-    return space;
-  }
+  static constexpr int kGroupLines = 7;
+  static constexpr bool kInPlace = false;
+  static const uint8_t* Codes(const uint8_t* tile, int block) { return FirstTile(tile, block); }
+  struct Expander {
+    CHIMERA_INLINE Expander(const uint8_t* tile, int block) : codes(tile), first(block) {}
+    template <int kPart>
+    CHIMERA_INLINE void Store(int8_t* weights) const {
+      constexpr int kHalf = kParts / 2;
+      if constexpr (kPart % kHalf == 0) {
+        constexpr int kBlock = kPart / kHalf;
+        StoreDigits<1>(codes, first + kBlock, 1, weights + kBlock * kBlockCodes);
+      }
+    }
+    const uint8_t* codes;
+    int first;
+  };
 };
 
 struct Int8Rows {
   using View = Int8RowsView;
-  static constexpr int kGroupScales = 0;
-  static const uint16_t* Scales(const View&, int, int) { return nullptr; }
-  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t*) {
-    const int8_t* q = w.q + (int64_t{tile} * w.cols + block * kActBlock) * kRowTile;
-    const int8_t* next = q + int64_t{kRowTiles} * w.cols * kRowTile;
-    for (int line = 0; line < n * kBlockCodes; line += 64) __builtin_prefetch(next + line, 0, 2);
-    return q;
+  static constexpr int kGroupScales = 0, kGroupLines = 32;
+  static constexpr bool kInPlace = true;
+  static const uint16_t* Scales(const View&, int) { return nullptr; }
+  static const uint8_t* Tile(const View& w, int tile) {
+    return reinterpret_cast<const uint8_t*>(w.q) + int64_t{tile} * w.cols * kRowTile;
   }
-  CHIMERA_VEC F16 AddOne(const F16*, F16 total, const float* s, F16 first) {
+  static const uint8_t* Codes(const uint8_t* tile, int block) { return tile + block * kBlockCodes; }
+  struct Expander {
+    CHIMERA_INLINE Expander(const uint8_t*, int) {}
+    template <int>
+    CHIMERA_INLINE void Store(int8_t*) const {}
+  };
+  CHIMERA_VEC F16 AddOne(F16, F16 total, const float* s, F16 first) {
     return Fma(first, s[0], total);
   }
-  CHIMERA_VEC F16 AddTwo(const F16*, F16 total, const float* s, F16 first, F16 second) {
+  CHIMERA_VEC F16 AddTwo(F16, F16, F16 total, const float* s, F16 first, F16 second) {
     return Fma(second, s[1], Fma(first, s[0], total));
   }
   CHIMERA_VEC F16 Result(const View& w, int row, F16 total) { return Load(w.scale + row) * total; }
 };
 
 // mu of every block times what it gave.
+template <int kBlockLines>
 struct Grouped : WithMu<GroupedRowsView> {
-  static constexpr int kGroupScales = 2 * kRowTile;
-  static const uint16_t* Scales(const View& w, int tile, int block) {
-    return w.scales + (int64_t{tile} * (w.cols / kActBlock) + block) * kRowTile;
+  static constexpr int kGroupScales = 2 * kRowTile, kGroupLines = 2 * kBlockLines;
+  static constexpr bool kInPlace = false;
+  static const uint8_t* Tile(const View& w, int tile) {
+    return w.codes + int64_t{tile} * w.cols / kActBlock * kBlockLines * 64;
   }
-  CHIMERA_VEC F16 AddTwo(const F16* mu, F16 total, const float* s, F16 first, F16 second) {
-    return Fma(mu[1], s[1] * second, Fma(mu[0], s[0] * first, total));
+  static const uint8_t* Codes(const uint8_t* tile, int block) {
+    return tile + block * kBlockLines * 64;
+  }
+  static const uint16_t* Scales(const View& w, int tile) {
+    return w.scales + int64_t{tile} * (w.cols / kActBlock) * kRowTile;
+  }
+  CHIMERA_VEC F16 AddTwo(F16 mu, F16 other_mu, F16 total, const float* s, F16 first, F16 second) {
+    return Fma(other_mu, s[1] * second, Fma(mu, s[0] * first, total));
   }
 };
 
@@ -125,47 +151,45 @@ struct LevelTable {
 };
 constexpr LevelTable kLevelTable;
 
-struct FourBits : Grouped {
-  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const __m512i levels = _mm512_load_si512(kLevelTable.levels);
-    const uint8_t* codes = w.codes + (int64_t{tile} * w.cols / kActBlock + block) * 8 * 64;
-    const int64_t ahead = int64_t{kRowTiles} * w.cols * 8;
-    int8_t* out = space;
-    for (int line = 0; line < 8 * n; ++line, codes += 64, out += 128) {
-      __builtin_prefetch(codes + ahead, 0, 2);
-      const __m512i v = _mm512_loadu_si512(codes);
-      _mm512_store_si512(out, PickBytes(v, levels));
-      _mm512_store_si512(out + 64, PickBytes(_mm512_srli_epi16(v, 4), levels));
+// Part j is two lines of codes, which are four of weights.
+struct FourBits : Grouped<8> {
+  struct Expander {
+    CHIMERA_INLINE Expander(const uint8_t* tile, int block)
+        : codes(Codes(tile, block)), levels(_mm512_load_si512(kLevelTable.levels)) {}
+    template <int kPart>
+    CHIMERA_INLINE void Store(int8_t* weights) const {
+#pragma GCC unroll 2
+      for (int line = 2 * kPart; line < 2 * kPart + 2; ++line) {
+        const __m512i v = _mm512_loadu_si512(codes + line * 64);
+        _mm512_store_si512(weights + line * 128, PickBytes(v, levels));
+        _mm512_store_si512(weights + line * 128 + 64, PickBytes(_mm512_srli_epi16(v, 4), levels));
+      }
     }
-    return space;
-  }
+    const uint8_t* codes;
+    __m512i levels;
+  };
 };
 
-struct SixBits : Grouped {
-  // Lower bits of two quads a line, upper bits of four.
-  static const int8_t* Weights(const View& w, int tile, int block, int n, int8_t* space) {
-    const uint8_t* codes = w.codes + (int64_t{tile} * w.cols / kActBlock + block) * 12 * 64;
-    const int64_t ahead = int64_t{kRowTiles} * w.cols * 12;
-    int8_t* out = space;
-    for (int b = 0; b < n; ++b, codes += 12 * 64) {
-      for (int line = 0; line < 12 * 64; line += 64) {
-        __builtin_prefetch(codes + ahead + line, 0, 2);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i, out += 256) {
-        const __m512i first = _mm512_loadu_si512(codes + 2 * i * 64);
-        const __m512i second = _mm512_loadu_si512(codes + (2 * i + 1) * 64);
-        const __m512i upper = _mm512_loadu_si512(codes + (8 + i) * 64);
-        _mm512_store_si512(out, Level(first, _mm512_slli_epi16(upper, 4)));
-        _mm512_store_si512(out + 64,
-                           Level(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(upper, 2)));
-        _mm512_store_si512(out + 128, Level(second, upper));
-        _mm512_store_si512(out + 192,
-                           Level(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(upper, 2)));
-      }
+// Part j is two lines of lower bits and one of upper bits, four lines of weights.
+struct SixBits : Grouped<12> {
+  struct Expander {
+    CHIMERA_INLINE Expander(const uint8_t* tile, int block) : codes(Codes(tile, block)) {}
+    template <int kPart>
+    CHIMERA_INLINE void Store(int8_t* weights) const {
+      constexpr int kHalf = kParts / 2, kBlock = kPart / kHalf, i = kPart % kHalf;
+      const uint8_t* of = codes + kBlock * 12 * 64;
+      const __m512i first = _mm512_loadu_si512(of + 2 * i * 64);
+      const __m512i second = _mm512_loadu_si512(of + (2 * i + 1) * 64);
+      const __m512i upper = _mm512_loadu_si512(of + (8 + i) * 64);
+      int8_t* const out = weights + kPart * 256;
+      _mm512_store_si512(out, Level(first, _mm512_slli_epi16(upper, 4)));
+      _mm512_store_si512(out + 64, Level(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(upper, 2)));
+      _mm512_store_si512(out + 128, Level(second, upper));
+      _mm512_store_si512(out + 192,
+                         Level(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(upper, 2)));
     }
-    return space;
-  }
+    const uint8_t* codes;
+  };
   // code - 32 of bits 0 to 3 of low and 4 and 5 of high: bit 5 of the code, turned over, is the
   // sign, as in TritAt.
   CHIMERA_VEC __m512i Level(__m512i low, __m512i high) {
