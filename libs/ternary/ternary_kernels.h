@@ -72,7 +72,7 @@ const GroupedKernels& GroupedFor(Isa isa);
 const AmxKernels& Amx();
 // From how many tokens on they are the quickest with trits, and with rows of 8, 6 or 4 bits; out of
 // memory and beside a neighbour on the core, too.
-inline constexpr int kAmxTritTokens = 8, kAmxRowTokens = 12;
+inline constexpr int kAmxTritTokens = 6, kAmxRowTokens = 8;
 static inline bool AmxIsBest(int n_tokens, int from) { return n_tokens >= from && HasAmxInt8(); }
 // Base-3 codes by byte lookups. Only when HasVbmi(); null pointers in builds without.
 const TernaryKernels& Base3Lookup();
