@@ -44,17 +44,17 @@
 #include "ternary/lanes.h"
 #include "ternary/ternary.h"
 
+// Members and lambdas, as CHIMERA_VEC.
+#define CHIMERA_INLINE __attribute__((always_inline))
+
 namespace chimera {
 namespace CHIMERA_ISA {
 namespace {
 
-// Members and lambdas, as CHIMERA_VEC.
-#define CHIMERA_INLINE __attribute__((always_inline))
-
 constexpr int kTileTokens = 16;     // most tokens of a tile
 constexpr int kTileInts = 256;      // sums of a tile
 constexpr int kParts = 8;           // of a step, and of the weights of a group
-constexpr int kTilesAtOnce = 4;     // of tokens
+constexpr int kTilesAtOnce = 4;     // of tokens, with totals in the first-level cache
 constexpr int kSharedRowTiles = 4;  // whose weights some tiles of tokens share
 constexpr int kAloneRowTiles = 8;   // that share the activations of one tile
 constexpr int kCachedTokens = 256;  // tokens whose activations the second-level cache keeps
@@ -78,7 +78,7 @@ struct alignas(64) Scratch {
   int8_t weights[kSharedRowTiles][2 * kBlockCodes];  // of a group
   UnitSums sums[2] = {};
   float total[kTilesAtOnce * kSharedRowTiles][kTileInts];  // [token][row] of a unit
-  float nowhere[kTileInts];
+  float nowhere[kTileInts] = {};
 };
 
 // The tokens of a call that go through the weights together, in tiles of equal size: the last one
@@ -186,13 +186,15 @@ CHIMERA_VEC void StoreSums(UnitSums* sums) {
 }
 
 struct Step {
-  const int8_t* q;           // of the unit; nullptr where tiles 4 and 5 hold it already
-  const int8_t* weights;     // of the unit
-  Unit added;                // two units ago
-  const uint8_t* next_tile;  // of the group whose weights are made
+  const int8_t* q;        // of the unit; nullptr where tiles 4 and 5 hold it already
+  const int8_t* weights;  // of the unit
+  Unit added;             // two units ago
+  // The group whose weights are made.
+  const uint8_t* next_tile;
   int next_block;
   int8_t* next_weights;
-  const uint8_t* later_codes;  // asked for, where there are any
+  // A group that is asked for; none with nullptr.
+  const uint8_t* later_codes;
   const uint16_t* later_scales;
 };
 
