@@ -219,6 +219,8 @@ TEST(TernaryProducts, AmxGivesTheSameBits) {
   for (auto [rows, cols, n] : {std::tuple{16, 64, 1},
                                {33, 128, 3},
                                {50, 1728, 16},
+                               {210, 448, 16},
+                               {150, 320, 11},
                                {70, 192, 17},
                                {130, 576, 81},
                                {7, 320, 257},
