@@ -191,7 +191,7 @@ struct SixBits : Grouped<12> {
     const uint8_t* codes;
   };
   // code - 32 of bits 0 to 3 of low and 4 and 5 of high: bit 5 of the code, turned over, is the
-  // sign, as in TritAt.
+  // sign. Rows of the matrix as in TritFinder.
   CHIMERA_VEC __m512i Level(__m512i low, __m512i high) {
     constexpr uint8_t kMask = 0x0f, kPickLow = 0xca;  // mask ? low : high
     constexpr uint64_t kRows = 0x0102040810202020;

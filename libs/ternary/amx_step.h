@@ -36,6 +36,8 @@
 
 #include <immintrin.h>
 
+#include <utility>
+
 #include "tensor/vec.h"
 #include "ternary/code_chunk.h"
 #include "ternary/half.h"
@@ -75,12 +77,12 @@ struct Unit {
   float* total;
 };
 
-// Adds the sums of tokens to their totals.
-template <typename Form>
+// Adds the sums of tokens to their totals: of both blocks of a group, or of one that has no other.
+template <typename Form, bool kTwo>
 struct Adder {
   CHIMERA_INLINE explicit Adder(const uint16_t* scales) {
     if constexpr (Form::kGroupScales > 0) mu = LoadHalf(scales);
-    if constexpr (Form::kGroupScales > kRowTile) other_mu = LoadHalf(scales + kRowTile);
+    if constexpr (kTwo && Form::kGroupScales > kRowTile) other_mu = LoadHalf(scales + kRowTile);
     __asm__("" : "+v"(magic), "+v"(magic_bits));  // kept in registers
   }
   // Of |x| < 2^22: a conversion takes the unit that multiplies.
@@ -89,12 +91,13 @@ struct Adder {
     std::memcpy(&v, ints, sizeof(v));
     return (F16)(v + magic_bits) - magic;
   }
-  CHIMERA_INLINE void AddOne(const int32_t* ints, const float* s, float* total) const {
-    Store(total, Form::AddOne(mu, Load(total), s, Floats(ints)));
-  }
-  CHIMERA_INLINE void AddTwo(const int32_t* ints, const float* s, float* total) const {
-    const F16 second = Floats(ints + kTileInts);
-    Store(total, Form::AddTwo(mu, other_mu, Load(total), s, Floats(ints), second));
+  CHIMERA_INLINE void Add(const int32_t* ints, const float* s, float* total) const {
+    if constexpr (kTwo) {
+      const F16 second = Floats(ints + kTileInts);
+      Store(total, Form::AddTwo(mu, other_mu, Load(total), s, Floats(ints), second));
+    } else {
+      Store(total, Form::AddOne(mu, Load(total), s, Floats(ints)));
+    }
   }
   F16 mu = {}, other_mu = {};
   F16 magic = Splat(kRoundMagic);
@@ -103,12 +106,9 @@ struct Adder {
 
 template <typename Form, bool kTwo>
 void AddUnit(const Unit& unit, const TokenTiles& in, const UnitSums& sums) {
-  const Adder<Form> adder(unit.scales);
+  const Adder<Form, kTwo> adder(unit.scales);
   for (int i = 0; i < in.size; ++i) {
-    const int32_t* ints = sums[0] + i * kRowTile;
-    const float* s = unit.s + i * in.blocks;
-    float* const total = unit.total + i * kRowTile;
-    kTwo ? adder.AddTwo(ints, s, total) : adder.AddOne(ints, s, total);
+    adder.Add(sums[0] + i * kRowTile, unit.s + i * in.blocks, unit.total + i * kRowTile);
   }
 }
 
@@ -154,6 +154,15 @@ CHIMERA_VEC void StoreSums(UnitSums* sums) {
   if constexpr (kTurn == 1 && kBlock == 1) _tile_stored(3, to, 64);
 }
 
+// body<0>() to body<kEnd - 1>().
+template <int kEnd, typename Body>
+CHIMERA_VEC void ForParts(const Body& body) {
+  [&]<int... kPart>(std::integer_sequence<int, kPart...>) CHIMERA_INLINE {
+    (body.template operator()<kPart>(), ...);
+  }
+  (std::make_integer_sequence<int, kEnd>());
+}
+
 struct Step {
   const int8_t* q;        // of the unit; nullptr where tiles 4 and 5 hold it already
   const int8_t* weights;  // of the unit
@@ -182,8 +191,8 @@ CHIMERA_VEC void TilePart(const int8_t* q, const int8_t* weights, int64_t cols, 
 // kAlone: it makes the next weights, too.
 template <typename Form, int kTurn, bool kFull, bool kAlone>
 __attribute__((noinline)) void MakeStep(const Step& step, const TokenTiles& in, UnitSums* sums) {
-  constexpr int kHalf = kTileTokens / 2, kHints = (Form::kGroupLines + kParts - 1) / kParts;
-  const Adder<Form> adder(step.added.scales);
+  constexpr int kHints = (Form::kGroupLines + kParts - 1) / kParts;
+  const Adder<Form, true> adder(step.added.scales);
   const typename Form::Expander expander(step.next_tile, step.next_block);
   const int8_t *const q = step.q, *const weights = step.weights;
   int8_t* const next_weights = step.next_weights;
@@ -192,10 +201,10 @@ __attribute__((noinline)) void MakeStep(const Step& step, const TokenTiles& in, 
   float* const total = step.added.total;
   const int64_t cols = in.cols, blocks = in.blocks;
   const int size = in.size;
-  const float *s = step.added.s, *other = s + kHalf * blocks;
+  const float* const s = step.added.s;
   if (Form::kGroupScales > 0) __builtin_prefetch(step.later_scales, 0, 2);
   // Its two tokens are half a tile apart, so that half a tile has as many of them in every part.
-  const auto part = [=]<int kPart>(const float* s, const float* other) CHIMERA_INLINE {
+  ForParts<kParts>([=]<int kPart>() CHIMERA_INLINE {
     TilePart<kTurn, kPart>(q, weights, cols, sums);
     if (kAlone || later != nullptr) {
 #pragma GCC unroll 4
@@ -204,18 +213,13 @@ __attribute__((noinline)) void MakeStep(const Step& step, const TokenTiles& in, 
       }
     }
     if constexpr (kAlone) expander.template Store<kPart>(next_weights);
-    constexpr int kAt = kPart * kRowTile, kOther = (kPart + kHalf) * kRowTile;
-    if (kFull || kPart < size) adder.AddTwo(ints + kAt, s, total + kAt);
-    if (kFull || kPart + kHalf < size) adder.AddTwo(ints + kOther, other, total + kOther);
-  };
-  part.template operator()<0>(s, other);
-  part.template operator()<1>(s + 1 * blocks, other + 1 * blocks);
-  part.template operator()<2>(s + 2 * blocks, other + 2 * blocks);
-  part.template operator()<3>(s + 3 * blocks, other + 3 * blocks);
-  part.template operator()<4>(s + 4 * blocks, other + 4 * blocks);
-  part.template operator()<5>(s + 5 * blocks, other + 5 * blocks);
-  part.template operator()<6>(s + 6 * blocks, other + 6 * blocks);
-  part.template operator()<7>(s + 7 * blocks, other + 7 * blocks);
+    const auto add = [=](int token) CHIMERA_INLINE {
+      if (!kFull && token >= size) return;
+      adder.Add(ints + token * kRowTile, s + token * blocks, total + token * kRowTile);
+    };
+    add(kPart);
+    add(kPart + kTileTokens / 2);
+  });
 }
 
 }  // namespace

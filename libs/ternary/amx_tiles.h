@@ -2,8 +2,6 @@
 // Internal linkage on purpose, as in tensor/vec.h. Free of Abseil.
 #pragma once
 
-#include <utility>
-
 #include "ternary/amx_step.h"
 
 namespace chimera {
@@ -64,10 +62,7 @@ CHIMERA_VEC const uint16_t* ScalesAt(const uint16_t* scales, int block) {
 template <typename Form, int kEnd>
 CHIMERA_VEC void Expand(const RowTile& row_tile, int block, int8_t* weights) {
   const typename Form::Expander expander(row_tile.codes, block);
-  [&]<int... kPart>(std::integer_sequence<int, kPart...>) {
-    (expander.template Store<kPart>(weights), ...);
-  }
-  (std::make_integer_sequence<int, kEnd>());
+  ForParts<kEnd>([&]<int kPart>() CHIMERA_INLINE { expander.template Store<kPart>(weights); });
 }
 
 template <typename Form>
